@@ -1,0 +1,86 @@
+"""pytest for the chapters: one item for each cell that asserts something, and one that runs the notebook to its end.
+
+A notebook is executed once, in order, in one shell; an item first runs the cells above it that have not run yet.
+Cells that nbdev would skip are skipped here: `#| eval: false`, and the flags of `tst_flags` unless `--nb-flags` names them."""
+import ast, os, re
+from pathlib import Path
+import pytest
+from execnb.shell import CaptureShell, format_exc
+from nbdev.config import get_config
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor
+
+ASSERTS = re.compile(r'(assert|test|expect)_\w+$')
+
+
+def pytest_addoption(parser):
+    parser.addoption('--nb-flags', default='', help='Space-separated nbdev flags whose cells run too, e.g. "slow data"')
+
+
+def pytest_collect_file(file_path, parent):
+    if file_path.suffix == '.ipynb': return Notebook.from_parent(parent, path=file_path)
+
+
+def asserts(source):
+    "Does this cell assert something: an `assert`, or a call of an `assert_…`, `test_…` or `expect_…` function?"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert): return True
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
+            if ASSERTS.match(name): return True
+    return False
+
+
+class Notebook(pytest.File):
+    def collect(self):
+        skip = set(get_config().tst_flags.split()) - set(self.config.getoption('--nb-flags').split())
+        nb = NBProcessor(self.path, procs=FrontmatterProc, process=True).nb
+        self.shell, self.done, self.broken, self.todo = None, 0, None, []
+        for i, cell in enumerate(nb.cells):
+            direc = cell.directives_ or {}
+            if cell.cell_type != 'code' or (direc.get('eval:') or [''])[0].lower() == 'false' or skip & direc.keys(): continue
+            self.todo.append((i, cell.source))
+        for n, (i, source) in enumerate(self.todo):
+            if asserts(source): yield Cells.from_parent(self, name=f'cell {i}', upto=n + 1)
+        yield Cells.from_parent(self, name='to the end', upto=len(self.todo))
+
+    def start(self):
+        import matplotlib
+        matplotlib.rcdefaults()
+        self.folder = os.getcwd()
+        os.chdir(self.path.parent)
+        self.shell = CaptureShell(self.path, mpl_format='png')
+
+    def run_upto(self, upto):
+        if self.broken: pytest.fail(f'{self.broken} of this notebook failed before', pytrace=False)
+        if self.shell is None: self.start()
+        for i, source in self.todo[self.done:upto]:
+            self.shell.run(source)
+            self.done += 1
+            if self.shell.exc is None: continue
+            if not isinstance(self.shell.exc, AssertionError): self.broken = f'cell {i}'
+            raise CellError(i, source, self.shell.exc)
+
+    def teardown(self):
+        if self.shell is not None:
+            from matplotlib import pyplot
+            pyplot.close('all')
+            os.chdir(self.folder)
+        self.shell = None
+
+
+class CellError(Exception): pass
+
+
+class Cells(pytest.Item):
+    def __init__(self, *, upto, **kw):
+        super().__init__(**kw)
+        self.upto = upto
+
+    def runtest(self): self.parent.run_upto(self.upto)
+    def reportinfo(self): return self.path, None, f'{self.path.name}: {self.name}'
+
+    def repr_failure(self, excinfo):
+        if not isinstance(excinfo.value, CellError): return super().repr_failure(excinfo)
+        i, source, exc = excinfo.value.args
+        return f'{self.path.name}, cell {i}:\n\n{source}\n\n{"".join(format_exc(exc)[-6:])}'

@@ -1,0 +1,24 @@
+"Packaging: everything is read from settings.ini."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=['='])
+parser.read(here/'settings.ini', encoding='utf-8')
+cfg = parser['DEFAULT']
+
+setup(
+    name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
+    long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', license_files=['LICENSE'], url=cfg['git_url'],
+    keywords=cfg['keywords'].split(), python_requires=f">={cfg['min_python']}",
+    classifiers=['Intended Audience :: Education', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3',
+                 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
+    packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
+    package_data={cfg['lib_name']: ['*.safetensors', '*.json', 'py.typed']},
+    install_requires=shlex.split(cfg['requirements']),
+    extras_require={'dev': shlex.split(cfg['dev_requirements'])},
+    entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    zip_safe=False)
