@@ -1,0 +1,45 @@
+# Every target starts from nothing: it builds the virtual environment it needs. `make` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+help:      ## list the targets
+	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:[^#]*## /	/'
+
+$(VENV)/.package: settings.ini setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.package ## train on handwritten digits and draw what was learned, in runs/demo
+	$(BIN)/vae_train demo --preset digits --overwrite
+
+test: $(VENV)/.dev ## run the tests in every chapter; fail when package, notebooks or README are not up to date
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+	@test -z "$$(git status --porcelain -- nbs vae_nbdev)" || { git status --short -- nbs vae_nbdev; git --no-pager diff --stat -- nbs vae_nbdev; \
+	  echo 'The package or the notebooks differ from what is committed: run `make prepare` and commit.'; exit 1; }
+	$(BIN)/python tools/readme.py --check
+	$(BIN)/python tools/freshness.py
+	$(BIN)/python -m pytest
+
+prepare: $(VENV)/.dev ## before a commit: export the package, clean the notebooks, write the README
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+	$(BIN)/python tools/readme.py
+
+run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/02_elbo.ipynb"] [FLAGS="slow data"]
+	$(BIN)/python tools/run.py $(NB) --flags "$(FLAGS)"
+
+docs: $(VENV)/.dev ## render the site into _docs
+	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: install it from https://quarto.org/docs/get-started'; exit 1; }
+	$(BIN)/nbdev_docs
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist _docs _proc *.egg-info
+
+.PHONY: help demo test prepare run docs clean
