@@ -28,7 +28,7 @@ def run(path, flags=''):
     "Execute the notebook at `path` and write it back with its outputs; return the seconds it took."
     nb, start = nbformat.read(path, as_version=4), time.time()
     skip = set(get_config().tst_flags.split()) - set(flags.split())
-    client = NotebookClient(nb, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}})
+    client = NotebookClient(nb, timeout=None, kernel_name='python3', coalesce_streams=True, resources={'metadata': {'path': str(path.parent)}})
     with client.setup_kernel():
         for i, cell in enumerate(nb.cells):
             if runs(cell, skip): client.execute_cell(cell, i)

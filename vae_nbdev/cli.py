@@ -116,7 +116,7 @@ def train_run(
     from vae_nbdev.trainer import Checkpoints, HistoryFile, Progress, SamplePictures, Trainer
     from vae_nbdev.vae import VAE, load_weights
     torch.set_flush_denormal(True) # Adam's states shrink to denormal numbers, which a CPU adds slowly
-    t, d, sets = config.train, config.data, load_data(config.data)
+    t, d, sets = config.train, config.data, load_data(config.data, ('train', 'valid'))
     set_seed(t.seed)
     model = VAE(config.model)
     batches = dict(batch_size=t.batch_size, binarize=d.binarize, seed=t.seed)
@@ -144,7 +144,7 @@ def draw_run(
     import matplotlib.pyplot as plt
     import torch
     from vae_nbdev.data import save_image, write_whole
-    from vae_nbdev.plot import enlarge, image_grid, plot_history, show_pairs
+    from vae_nbdev.plot import enlarge, image_grid, plot_history, save_figure, show_pairs
     model, g = model.eval(), torch.Generator().manual_seed(0)
     x, y = x.to(model.device), None if y is None else y.to(model.device)
     ncol = model.config.num_classes if model.config.decoder_labels else 8 # one column a class
@@ -152,7 +152,7 @@ def draw_run(
     save_image(enlarge(image_grid(model.sample(8*ncol, labels, generator=g), ncol)), folder/'samples.png')
     pairs = show_pairs(x.cpu(), model.reconstruct(x, y).cpu(), ncol=8).figure
     for fig, name in (pairs, 'reconstructions.png'), (plot_history(history), 'history.png'):
-        with write_whole(folder/name) as tmp: fig.savefig(tmp, dpi=150)
+        with write_whole(folder/name) as tmp: save_figure(fig, tmp)
         plt.close(fig)
 
 # %% ../nbs/12_cli.ipynb #8f72604d

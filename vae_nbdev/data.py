@@ -158,7 +158,7 @@ def _home(variable, folder):
     return Path(os.environ.get(variable) or cache/'vae_nbdev'/folder).expanduser()
 
 # %% ../nbs/01_data.ipynb #42bce942
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class ImageSet:
     "Images in memory, as bytes, with their labels."
     images:Tensor            # uint8, `(n,c,h,w)`
@@ -169,7 +169,9 @@ class ImageSet:
 
     def __post_init__(self): check_pixels(self.images, self.labels)
     def __len__(self): return len(self.images)
-    def __getitem__(self, rows): return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows])
+    def __getitem__(self, rows):
+        if isinstance(rows, int): rows = [rows]
+        return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows])
     def __repr__(self): return f'{self.name} {self.split}: {len(self)} images, {"×".join(map(str, self.images.shape[1:]))}, {len(self.classes or [])} classes'
 
 def check_pixels(
@@ -511,6 +513,7 @@ def batch(self:Batches,
     order:Tensor=None, # What `order()` returned, to save computing it again
 )->tuple:              # `x`, float32 in [0,1], and `y`, labels or None
     "Batch `i` of this epoch, made without the others."
+    if not 0 <= i < len(self): raise IndexError(f'there is no batch {i}: an epoch has {len(self)}')
     if order is None: order = self.order()
     at = slice(i*self.batch_size, (i+1)*self.batch_size)
     rows = (lambda t: t[at]) if order is None else (lambda t: t.index_select(0, order[at]))
