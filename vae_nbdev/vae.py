@@ -74,14 +74,24 @@ class VAEConfig:
         if not math.isfinite(self.label_factor): raise InputError(f'label_factor must be a number, got {self.label_factor}')
         if self.takes_labels and not self.num_classes: raise InputError('encoder_labels and decoder_labels need labelled data: num_classes is 0')
 
-    def likelihood(self): return make_likelihood(self.likelihood_type, self.scale, self.scale_mode, self.num_levels, self.channels)
+    def likelihood(self):
+        "The likelihood that these settings describe."
+        return make_likelihood(self.likelihood_type, self.scale, self.scale_mode, self.num_levels, self.channels)
 
     @property
-    def takes_labels(self): return self.decoder_labels or self.encoder_labels != 'none'
+    def takes_labels(self):
+        "Does the model look at labels?"
+        return self.decoder_labels or self.encoder_labels != 'none'
+
     @property
-    def label_channels(self): return dict(none=0, channel=1, onehot=self.num_classes)[self.encoder_labels]
+    def label_channels(self):
+        "Channels that the label adds to the encoder's input."
+        return dict(none=0, channel=1, onehot=self.num_classes)[self.encoder_labels]
+
     @property
-    def label_dims(self): return self.num_classes if self.decoder_labels else 0
+    def label_dims(self):
+        "Numbers that the label adds to the decoder's input."
+        return self.num_classes if self.decoder_labels else 0
 
 # %% ../nbs/06_vae.ipynb #33dc9ffb
 def read_value(
@@ -131,7 +141,9 @@ class VAE(nn.Module, PyTorchModelHubMixin):
         self.encoder, self.decoder = build_networks(config, self.likelihood.params_per_channel)
 
     @property
-    def device(self): return next(self.parameters(), torch.empty(0)).device
+    def device(self):
+        "Where the weights are."
+        return next(self.parameters(), torch.empty(0)).device
 
 # %% ../nbs/06_vae.ipynb #4b868b22
 @patch
