@@ -76,7 +76,6 @@ def log_normal(
     "Log density of the diagonal Gaussian `N(mu, exp(logvar))` at `x`."
     return -0.5*(math.log(2*math.pi) + logvar + (x - mu)**2*(-logvar).exp()).flatten(batch_dims).sum(-1)
 
-# %% ../nbs/02_elbo.ipynb #f7089a56
 @patch
 def log_likelihood(self:LinearGaussianVAE,
     x:Tensor, # Images, `(n, d)`
@@ -104,7 +103,6 @@ def reparameterize(
     eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
     return mu + (0.5*logvar).exp()*eps
 
-# %% ../nbs/02_elbo.ipynb #6820565b
 @patch
 def log_weights(self:LinearGaussianVAE,
     x:Tensor,      # Images, `(n, d)`
