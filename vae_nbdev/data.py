@@ -9,7 +9,7 @@ __all__ = ['SPLITS', 'BINARIZE', 'SUFFIXES', 'DATASETS', 'InputError', 'check_ch
            'load_data', 'load_dataset', 'Batches']
 
 # %% ../nbs/01_data.ipynb #c12256f1
-import difflib, gzip, hashlib, json, math, os, sys, uuid, warnings
+import difflib, gzip, hashlib, json, math, os, shutil, sys, uuid, warnings, zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,11 +22,10 @@ from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-# %% ../nbs/01_data.ipynb #707b9993
+# %% ../nbs/01_data.ipynb #17c63985
 class InputError(ValueError):
     "Something the user gave is wrong; the message is one line that says what and what to do."
 
-# %% ../nbs/01_data.ipynb #17c63985
 def check_choice(
     value,   # What the user gave
     choices, # The names that exist: a list, or a dict's keys
@@ -39,7 +38,6 @@ def check_choice(
     hint = f', did you mean {" or ".join(near)}?' if near else ''
     raise InputError(f'unknown {what} {value!r}{hint} (choose from {", ".join(map(str, names))})')
 
-# %% ../nbs/01_data.ipynb #1b77f540
 def check_range(
     value:int,     # What the user gave
     what:str,      # Its name
@@ -56,8 +54,9 @@ def to_bytes(
 )->Tensor:    # Images, uint8
     "Floats as bytes (@eq-bytes); values outside [0,1] are clipped."
     if x.dtype == torch.uint8: return x
+    if not x.is_floating_point(): raise InputError(f'pixels must be uint8, 0 to 255, or floats in [0,1]; got {str(x.dtype)[6:]}')
     if not x.isfinite().all(): raise InputError('some pixels are not numbers (nan or inf)')
-    return (x.clamp(0, 1)*255).round().to(torch.uint8)
+    return (x.float().clamp(0, 1)*255).round().to(torch.uint8)
 
 # %% ../nbs/01_data.ipynb #00416b2c
 @contextmanager
@@ -67,8 +66,9 @@ def write_whole(
 ):               # Yields a temporary path beside `path`, with the same suffix
     "Write a file whole or not at all: under a temporary name, which becomes `path` when the block ends without an error."
     path = Path(path)
-    tmp = path.with_name(f'.{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}')
+    tmp = path.parent/f'.{uuid.uuid4().hex}{path.suffix}'
     try:
+        if path.exists() and not path.is_file(): raise OSError('it is there, and is not a file')
         path.parent.mkdir(parents=True, exist_ok=True)
         tmp.touch()
         yield tmp
@@ -78,12 +78,12 @@ def write_whole(
         try: tmp.unlink(missing_ok=True)
         except OSError: pass
 
-# %% ../nbs/01_data.ipynb #9d65aa43
 def save_image(
     img:Tensor, # Image, `(c,h,w)` with 1 or 3 channels, floats in [0,1] or uint8
     path:Path,  # PNG file to write
 ):
     "Write an image as PNG, whole or not at all."
+    if img.ndim != 3 or len(img) not in (1, 3): raise InputError(f'an image must be (c,h,w) with 1 or 3 channels, got {tuple(img.shape)}')
     img = to_bytes(img.detach().cpu()).permute(1, 2, 0).numpy()
     with write_whole(path) as tmp: Image.fromarray(img[..., 0] if img.shape[-1] == 1 else img).save(tmp, format='PNG')
 
@@ -104,7 +104,6 @@ class DatasetSpec:
     @property
     def num_classes(self): return len(self.classes)
 
-# %% ../nbs/01_data.ipynb #0fb246aa
 _tens = tuple('0123456789'), (55000, 5000, 10000)
 DATASETS = dict(
     digits=DatasetSpec(8, 1, _tens[0], (1437, 180, 180)),
@@ -135,6 +134,8 @@ class DataConfig:
         check_shape(8 if self.image_size is None else self.image_size, 1 if self.channels is None else self.channels)
         for name,low in dict(limit=1, valid_size=1, split_seed=0).items():
             if getattr(self, name) is not None: check_range(getattr(self, name), name, low)
+        if not isinstance(self.flip, bool): raise InputError(f'flip must be True or False, got {self.flip!r}')
+        if self.data_root is not None: object.__setattr__(self, 'data_root', str(self.data_root)) # a Path cannot be saved as JSON
 
 def check_shape(
     image_size:int, # Side of the images, pixels
@@ -142,9 +143,8 @@ def check_shape(
 ):
     "Refuse images that are too small, too large, or neither grey nor in colour."
     check_range(image_size, 'image_size', 8, 256)
-    if channels not in (1, 3): raise InputError(f'channels must be 1 (grey) or 3 (colour), got {channels!r}')
+    if type(channels) is not int or channels not in (1, 3): raise InputError(f'channels must be 1 (grey) or 3 (colour), got {channels!r}')
 
-# %% ../nbs/01_data.ipynb #534331de
 def data_root()->Path:
     "Where the data sets are: `VAE_NBDEV_DATA`, else in the user's cache folder."
     return _home('VAE_NBDEV_DATA', 'data')
@@ -154,8 +154,8 @@ def cache_root()->Path:
     return _home('VAE_NBDEV_CACHE', 'cache')
 
 def _home(variable, folder):
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
-    return Path(os.environ.get(variable) or cache/'vae_nbdev'/folder).expanduser()
+    cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(os.path.expanduser(os.environ.get(variable) or f'{cache}/vae_nbdev/{folder}'))
 
 # %% ../nbs/01_data.ipynb #42bce942
 @dataclass(repr=False, eq=False)
@@ -176,15 +176,17 @@ class ImageSet:
 
 def check_pixels(
     images:Tensor,      # Should be uint8, `(n,c,h,w)`, with at least one image
-    labels:Tensor=None, # Should be `(n,)`
+    labels:Tensor=None, # Should be whole numbers, `(n,)`
 ):
-    "Refuse images that are not bytes, none at all, or labels of another number."
+    "Refuse images that are not bytes, or none at all, and labels of another number or kind."
     what = f'{str(images.dtype)[6:]} {tuple(images.shape)}' if isinstance(images, Tensor) else type(images).__name__
     if not what.startswith('uint8') or images.ndim != 4: raise InputError(f'images must be uint8 (n,c,h,w), got {what}: to_bytes turns floats in [0,1] into bytes')
     if not images.numel(): raise InputError(f'there are no images: {what}')
-    if labels is not None and len(labels) != len(images): raise InputError(f'{len(images)} images but {len(labels)} labels')
+    if labels is None: return
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point(): raise InputError('labels must be a tensor of whole numbers, (n,)')
+    if len(labels) != len(images): raise InputError(f'{len(images)} images but {len(labels)} labels')
 
-# %% ../nbs/01_data.ipynb #4a17bd0d
+# %% ../nbs/01_data.ipynb #0587c3ea
 def resize_images(
     images:Tensor,  # uint8, `(n,c,h,w)`
     image_size:int, # Side of the result, pixels
@@ -194,7 +196,6 @@ def resize_images(
     parts = [F.interpolate(p.float(), (image_size, image_size), mode='bilinear', antialias=True) for p in images.split(1000)]
     return torch.cat([p.round_().clamp_(0, 255).to(torch.uint8) for p in parts])
 
-# %% ../nbs/01_data.ipynb #a89cc221
 def set_channels(
     images:Tensor, # uint8, `(n,1,h,w)` or `(n,3,h,w)`
     channels:int,  # 1 or 3
@@ -215,11 +216,12 @@ def read_image(
     "Read one file: upright, centre square, resized with antialiasing."
     mode = 'L' if channels == 1 else 'RGB'
     with Image.open(path) as im:
+        if im.format == 'EPS': raise ValueError('PostScript is not read')
         full = min(im.size)
         side = min(crop or full, full)
         need = 2*image_size/side # twice the size that is asked for leaves enough to average
         if im.format == 'JPEG' and need < 1: im.draft(mode, tuple(math.ceil(s*need) for s in im.size))
-        im = ImageOps.exif_transpose(_flatten(im)).convert(mode)
+        im = _flatten(ImageOps.exif_transpose(im)).convert(mode)
     side = max(1, round(side*min(im.size)/full))
     left, top = round((im.width - side)/2), round((im.height - side)/2)
     im = im.crop((left, top, left + side, top + side)).resize((image_size, image_size), Image.BILINEAR)
@@ -233,7 +235,7 @@ def _flatten(im):
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im)
 
-# %% ../nbs/01_data.ipynb #c1286c46
+# %% ../nbs/01_data.ipynb #3954d1f2
 def _cache_key(paths, *settings):
     "A name that changes when a file, its size, its date or a setting changes."
     key = hashlib.sha256(repr((1, *settings)).encode())
@@ -243,7 +245,26 @@ def _cache_key(paths, *settings):
         key.update(f'{p.absolute()}|{s.st_size}|{s.st_mtime_ns}\n'.encode())
     return key.hexdigest()[:24]
 
-# %% ../nbs/01_data.ipynb #4e06e5dc
+def _read_cache(file):
+    "Decoded images, mapped into memory, and the files that were skipped; None when they are not there, or damaged."
+    try: return np.load(file, mmap_mode='c'), json.loads(file.with_suffix('.json').read_text())
+    except (OSError, ValueError, EOFError): return None
+
+# %% ../nbs/01_data.ipynb #353d9272
+def _try_read(out, i, path, *args):
+    "Read one file into row `i`; returns why it cannot be read, in a few words, or None."
+    try: out[i] = read_image(path, *args)
+    except UnidentifiedImageError: return 'not an image'
+    except Exception as e: # decoders raise all kinds of errors on broken files
+        return 'truncated' if 'truncated' in str(e).lower() else _reason(e)
+
+def _reason(e): return (getattr(e, 'strerror', None) or str(e).strip() or type(e).__name__).splitlines()[-1]
+
+def _skipped_line(bad, n):
+    "One line about the files that were skipped."
+    names = ', '.join(f'{p.name} ({reason})' for p,reason in bad[:3])
+    return f'skipped {len(bad)} of {n} files: {names}' + (f' and {len(bad) - 3} more' if len(bad) > 3 else '')
+
 def _with_progress(items, total, progress=True):
     "Show a progress bar for 500 items or more when a terminal or a notebook is attached."
     from fastcore.imports import IN_NOTEBOOK
@@ -252,28 +273,15 @@ def _with_progress(items, total, progress=True):
     return progress_bar(items, total=total, leave=False)
 
 # %% ../nbs/01_data.ipynb #8ad2816f
-def _try_read(out, i, path, *args):
-    "Read one file into row `i`; returns why it cannot be read, in a few words, or None."
-    try: out[i] = read_image(path, *args)
-    except UnidentifiedImageError: return 'not an image'
-    except Exception as e: # decoders raise all kinds of errors on broken files
-        return 'truncated' if 'truncated' in str(e).lower() else _last_line(e)
-
-def _last_line(e): return (str(e).strip() or type(e).__name__).splitlines()[-1]
-
-def _skipped_line(bad, n):
-    "One line about the files that were skipped."
-    names = ', '.join(f'{p.name} ({reason})' for p,reason in bad[:3])
-    return f'skipped {len(bad)} of {n} files: {names}' + (f' and {len(bad) - 3} more' if len(bad) > 3 else '')
-
-# %% ../nbs/01_data.ipynb #73a8639d
-def _decode_to(file, paths, num_workers, progress, *args):
+def _decode_to(file, paths, image_size, channels, crop, num_workers, progress):
     "Decode `paths` with several threads, straight into the array `file`; when that fails, nothing is left."
-    def decode(start): return [_try_read(out, i, paths[i], *args) for i in range(start, min(start + 32, n))]
+    def decode(start): return [_try_read(out, i, paths[i], image_size, channels, crop) for i in range(start, min(start + 32, n))]
     n, hint = len(paths), 'set VAE_NBDEV_CACHE to a folder that can be written'
+    shape = n, channels, image_size, image_size
     with write_whole(file, hint) as tmp, warnings.catch_warnings():
         warnings.simplefilter('ignore') # Pillow's remarks on odd files
-        out = np.lib.format.open_memmap(tmp, 'w+', np.uint8, (n, args[1], args[0], args[0]))
+        if shutil.disk_usage(tmp.parent).free < math.prod(shape): raise InputError(f'{tmp.parent} has no room for {math.prod(shape)/1e9:.1f} GB of decoded images; {hint}')
+        out = np.lib.format.open_memmap(tmp, 'w+', np.uint8, shape)
         pool = ThreadPoolExecutor(num_workers or min(8, os.cpu_count() or 1))
         try: reasons = list(_with_progress(chain.from_iterable(pool.map(decode, range(0, n, 32))), n, progress))
         finally: pool.shutdown(cancel_futures=True)
@@ -284,7 +292,6 @@ def _decode_to(file, paths, num_workers, progress, *args):
         del out
         with write_whole(file.with_suffix('.json'), hint) as t: t.write_text(json.dumps(bad))
 
-# %% ../nbs/01_data.ipynb #412fb4ec
 def decode_images(
     paths:list,           # Image files
     image_size:int,       # Side of the result, pixels, 8 to 256
@@ -295,27 +302,30 @@ def decode_images(
 )->tuple:                 # Images, uint8 `(n,channels,image_size,image_size)`; their files; `(file, reason)` of each that was skipped
     "Decode files once; from then on the result is mapped into memory from `cache_root()`."
     check_shape(image_size, channels)
-    if not paths: raise InputError('there are no files to decode')
+    for name,value in dict(crop=crop, num_workers=num_workers).items():
+        if value is not None: check_range(value, name, 1)
     paths = [Path(p) for p in paths]
+    if not paths: raise InputError('there are no files to decode')
     file = cache_root()/f'{_cache_key(paths, image_size, channels, crop)}.npy'
-    if not (file.exists() and file.with_suffix('.json').exists()): _decode_to(file, paths, num_workers, progress, image_size, channels, crop)
-    bad = [(paths[i], reason) for i,reason in json.loads(file.with_suffix('.json').read_text())]
+    if _read_cache(file) is None: _decode_to(file, paths, image_size, channels, crop, num_workers, progress)
+    images, skipped = _read_cache(file)
+    bad = [(paths[i], reason) for i,reason in skipped]
     if bad: print(_skipped_line(bad, len(paths)), file=sys.stderr)
-    skipped = {p for p,_ in bad}
-    return torch.from_numpy(np.load(file, mmap_mode='c')), [p for p in paths if p not in skipped], bad
+    gone = {i for i,_ in skipped}
+    return torch.from_numpy(images), [p for i,p in enumerate(paths) if i not in gone], bad
 
 # %% ../nbs/01_data.ipynb #16b80915
 def read_idx(
     path:Path, # An IDX file, plain or `.gz`
 )->np.ndarray: # Its array, uint8
     "Read the format of MNIST and its cousins."
+    again = 'delete it to have it downloaded again'
     try:
         with (gzip.open if path.suffix == '.gz' else open)(path, 'rb') as f: data = f.read()
-    except (OSError, EOFError) as e: raise InputError(f'cannot read {path} ({_last_line(e)}); delete it to have it downloaded again') from None
-    ndim = data[3] if len(data) > 3 and data[:3] == b'\0\0\x08' else 0
-    start = 4 + 4*ndim
-    shape = np.frombuffer(data[4:start], '>i4').tolist() if ndim and len(data) >= start else [-1]
-    if len(data) != start + math.prod(shape): raise InputError(f'{path} is not a whole IDX file of bytes; delete it to have it downloaded again')
+    except (OSError, EOFError, zlib.error) as e: raise InputError(f'cannot read {path} ({_reason(e)}); {again}') from None
+    start = 4 + 4*data[3] if len(data) > 3 else 4 # where the header ends
+    shape = np.frombuffer(data[4:start], '>u4').tolist() if len(data) >= start else []
+    if not shape or data[:3] != b'\0\0\x08' or len(data) != start + math.prod(shape): raise InputError(f'{path} is not a whole IDX file of bytes; {again}')
     return np.frombuffer(bytearray(data), np.uint8, offset=start).reshape(shape)
 
 # %% ../nbs/01_data.ipynb #716d6d0b
@@ -326,9 +336,8 @@ def _fetch(name, root, download, by_hand):
     try:
         for train in True, False: getattr(torchvision.datasets, DATASETS[name].folder)(root, train=train, download=True)
     except Exception as e: # whatever the network, the disk or the checksum has to say
-        raise InputError(f'{name} is not in {root} and cannot be downloaded ({_last_line(e)}): {by_hand}') from None
+        raise InputError(f'{name} is not in {root} and cannot be downloaded ({_reason(e)}): {by_hand}') from None
 
-# %% ../nbs/01_data.ipynb #3f71c4fc
 def _read_mnist(name, root, download):
     "MNIST and its cousins, from the files that torchvision keeps."
     folder = root/DATASETS[name].folder/'raw'
@@ -340,14 +349,14 @@ def _read_mnist(name, root, download):
         if a.ndim != 3 or b.shape != a.shape[:1]: raise InputError(f'{folder}: images {tuple(a.shape)} and labels {tuple(b.shape)} do not belong together')
     return (x[:,None], y.long()), (x_test[:,None], y_test.long())
 
-# %% ../nbs/01_data.ipynb #73e1edba
+# %% ../nbs/01_data.ipynb #30b63d84
 def _read_cifar10(name, root, download):
     "CIFAR-10, checked and read by torchvision."
     from torchvision.datasets import CIFAR10
     read = lambda: [CIFAR10(root, train=train) for train in (True, False)]
     try: parts = read()
     except RuntimeError: # missing, or other checksums
-        _fetch(name, root, download, 'unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there')
+        _fetch(name, root, download, f'unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into {root}')
         parts = read()
     return tuple((torch.from_numpy(p.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(p.targets)) for p in parts)
 
@@ -391,7 +400,7 @@ def _load_celeba(c, splits, download, progress):
                                   'https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html or https://www.kaggle.com/datasets/jessicali9530/celeba-dataset')
     folder = home/'img_align_celeba'
     if (folder/'img_align_celeba').is_dir(): folder = folder/'img_align_celeba'
-    files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES)
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     part, out = _read_partition(home, files), {}
     for s in splits:
         paths = [p for p in files if part.get(p.stem) == SPLITS.index(s)][:c.limit]
@@ -401,11 +410,11 @@ def _load_celeba(c, splits, download, progress):
 
 def _read_partition(home, files):
     "The official partition of CelebA, 0 to 2 for each file's number: from its list, from Kaggle's, or from the numbers of the files."
-    for path,sep in (home/'list_eval_partition.txt', ' '), (home/'list_eval_partition.csv', ','):
+    for path,sep in (home/'list_eval_partition.txt', None), (home/'list_eval_partition.csv', ','):
         if path.exists():
-            rows = [line.strip().split(sep) for line in path.read_text().splitlines()]
-            return {r[0].split('.')[0]: int(r[-1]) for r in rows if r[-1].isdigit()}
-    return {p.stem: (int(p.stem) > 162770) + (int(p.stem) > 182637) for p in files if p.stem.isdigit()}
+            rows = [line.split(sep) for line in path.read_text(errors='replace').splitlines() if line.strip()]
+            return {r[0].split('.')[0]: int(r[-1]) for r in rows if r[-1].strip() in ('0', '1', '2')}
+    return {p.stem: (int(p.stem) > 162770) + (int(p.stem) > 182637) for p in files if p.stem.isdecimal()}
 
 # %% ../nbs/01_data.ipynb #e0737ecf
 def _find_files(folder):
@@ -416,7 +425,6 @@ def _find_files(folder):
     if not files: raise InputError(f'the folder {folder} is empty')
     return [p for p in files if p.suffix.lower() in SUFFIXES], [p for p in files if p.suffix.lower() not in SUFFIXES]
 
-# %% ../nbs/01_data.ipynb #28c8cbe3
 def _load_folder(c, splits, download, progress):
     "Splits of any folder of images: 5 % for validation, 5 % for the test, at least one each, the rest for training."
     images, others = _find_files(Path(c.data_root))
@@ -441,8 +449,11 @@ def load_data(
     for s in splits: check_choice(s, SPLITS, 'split')
     spec, root = DATASETS[config.dataset], config.data_root
     if config.dataset == 'folder' and not root: raise InputError('dataset folder needs data_root, the folder that holds the images')
-    c = replace(config, data_root=str(Path(root or data_root()).expanduser()), image_size=config.image_size or spec.image_size, channels=config.channels or spec.channels)
-    parts = dict(celeba=_load_celeba, folder=_load_folder).get(c.dataset, _load_arrays)(c, splits, download, progress)
+    root = os.path.expanduser(root or data_root())
+    c = replace(config, data_root=root, image_size=config.image_size or spec.image_size, channels=config.channels or spec.channels)
+    load = dict(celeba=_load_celeba, folder=_load_folder).get(c.dataset, _load_arrays)
+    try: parts = load(c, splits, download, progress)
+    except OSError as e: raise InputError(f'cannot read {e.filename or root}: {_reason(e)}') from None
     return {s: ImageSet(x, y, list(spec.classes) or None, c.dataset, s) for s,(x,y) in parts.items()}
 
 def load_dataset(
@@ -458,7 +469,7 @@ def load_dataset(
     progress:bool=True,   # Show a progress bar for long decodings?
 )->ImageSet:
     "Load one split of a data set."
-    config = DataConfig(name, None if root is None else str(root), image_size, channels, limit=limit, valid_size=valid_size, split_seed=split_seed)
+    config = DataConfig(name, root, image_size, channels, limit=limit, valid_size=valid_size, split_seed=split_seed)
     return load_data(config, (split,), download, progress)[split]
 
 # %% ../nbs/01_data.ipynb #f7c1d471
