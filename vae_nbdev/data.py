@@ -250,7 +250,6 @@ def _read_cache(file):
     try: return np.load(file, mmap_mode='c'), json.loads(file.with_suffix('.json').read_text())
     except (OSError, ValueError, EOFError): return None
 
-# %% ../nbs/01_data.ipynb #353d9272
 def _try_read(out, i, path, *args):
     "Read one file into row `i`; returns why it cannot be read, in a few words, or None."
     try: out[i] = read_image(path, *args)
@@ -379,7 +378,6 @@ def split_rows(
     valid, test, train = order.split([num_valid, num_test, n - num_valid - num_test])
     return dict(train=train, valid=valid, test=test)
 
-# %% ../nbs/01_data.ipynb #646bbe33
 def _load_arrays(c, splits, download, progress):
     "Splits of a set that is stored as arrays."
     train, test = dict(digits=_read_digits, cifar10=_read_cifar10).get(c.dataset, _read_mnist)(c.dataset, Path(c.data_root), download)

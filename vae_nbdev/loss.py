@@ -103,7 +103,7 @@ def check(self:Likelihood,
 # %% ../nbs/05_loss.ipynb #44a905cf
 def noise(
     like:Tensor,                    # Gives the noise its shape, type and device
-    generator:torch.Generator=None, # Source, on any device; by default torch's own
+    generator:torch.Generator|None=None, # Source, on any device; by default torch's own
     draw=torch.rand,                # `torch.rand`: uniform on (0,1); `torch.randn`: standard normal
 )->Tensor:                          # Noise, the shape of `like`
     "Noise in the shape of `like`."

@@ -19,22 +19,19 @@ import torch
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
-# %% ../nbs/00_plot.ipynb #aabd70d6
+# %% ../nbs/00_plot.ipynb #565571ff
 COLORS = dict(rate='#0072B2', distortion='#E69F00', total='#000000', prior='#999999', posterior='#009E73',
               accent='#D55E00', pink='#CC79A7', sky='#56B4E9', yellow='#F0E442')
 
-# %% ../nbs/00_plot.ipynb #565571ff
 STYLE = {'figure.dpi': 110, 'figure.figsize': (6.4, 3.6), 'figure.constrained_layout.use': True, 'font.size': 9.5,
          'axes.titlesize': 10, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25,
          'axes.axisbelow': True, 'legend.frameon': False, 'lines.linewidth': 1.8, 'image.interpolation': 'nearest', 'image.cmap': 'gray',
          'axes.prop_cycle': mpl.cycler(color=[c for name,c in COLORS.items() if name not in ('total', 'yellow')])}
 
-# %% ../nbs/00_plot.ipynb #70c36f68
 def set_style():
     "Use the course's style for all figures from here on, also those that are drawn without this module."
     mpl.rcParams.update(STYLE)
 
-# %% ../nbs/00_plot.ipynb #797c517f
 def styled(
     draw, # Function that draws
 ):        # The same function, in the course's style
@@ -54,6 +51,11 @@ def to_float(
     "Pixels for a picture: bytes are divided by 255, floats clipped."
     imgs = torch.as_tensor(imgs).detach().cpu()
     return imgs/255 if imgs.dtype == torch.uint8 else imgs.float().clamp(0, 1)
+
+def _numbers(values):
+    "Any list, array or tensor of numbers as a NumPy array, which is what matplotlib takes."
+    if isinstance(values, Tensor): return values.detach().cpu().double().numpy()
+    return np.asarray([v.item() if isinstance(v, Tensor) else v for v in values], float)
 
 # %% ../nbs/00_plot.ipynb #45b47996
 def image_grid(
@@ -101,7 +103,6 @@ def show_image(
     if title: ax.set_title(title)
     return ax
 
-# %% ../nbs/00_plot.ipynb #457a16a9
 def show_images(
     imgs:Tensor,    # Images, `(n,c,h,w)`, floats in [0,1] or uint8
     ncol:int=None,  # Images in a row; by default the grid is about square
@@ -142,7 +143,7 @@ def plot_history(
 ):                # The figure
     "Draw ELBO, distortion and rate over the epochs: training solid, validation dashed."
     if axes is None: axes = plt.figure(figsize=(9, 2.8)).subplots(1, 3)
-    col = lambda key: np.array([h[key] for h in history], float)
+    col = lambda key: _numbers([h[key] for h in history])
     epochs, settled, marker = col('epoch'), slice(len(history)//10, None), 'o' if len(history) < 3 else None
     for ax,key,name,color in zip(axes, ('elbo', 'distortion', 'rate'), ('ELBO', 'distortion', 'rate'), ('total', 'distortion', 'rate')):
         for part,ls in ('train', '-'), ('valid', '--'): ax.plot(epochs, col(f'{part}_{key}'), ls, color=COLORS[color], marker=marker, label=part)
@@ -175,7 +176,7 @@ def plot_rate_distortion(
 ):               # The axes
     "Draw models in the rate-distortion plane, over lines of equal ELBO."
     if ax is None: ax = plt.figure(figsize=(5, 3.8)).subplots()
-    r, d = np.asarray(rates, float), np.asarray(distortions, float)
+    r, d = _numbers(rates), _numbers(distortions)
     order = np.argsort(r)
     ax.plot(r[order], d[order], '-', color=COLORS['prior'])
     ax.plot(r, d, 'o', color=COLORS['accent'])
@@ -199,11 +200,11 @@ def plot_latents(
 ):               # The axes
     "Draw posterior means over circles that hold 39, 86 and 99 % of the prior (@eq-circle)."
     if ax is None: ax = plt.figure(figsize=(4.8, 4)).subplots()
-    mu = torch.as_tensor(mu).detach().cpu().numpy()
+    mu = _numbers(mu)
     for r in 1, 2, 3: ax.add_patch(Circle((0, 0), r, fill=False, color=COLORS['prior'], lw=1))
     if labels is None: ax.scatter(mu[:,0], mu[:,1], s=8, color=COLORS['posterior'])
     else:
-        labels = torch.as_tensor(labels).cpu().numpy()
+        labels = _numbers(labels).astype(int)
         for k in np.unique(labels).tolist():
             at = mu[labels == k]
             ax.scatter(at[:,0], at[:,1], s=8, color=plt.get_cmap('tab10')(k % 10), label=names[k] if names else str(k))

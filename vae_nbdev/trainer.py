@@ -117,7 +117,6 @@ def make_accelerator(
         raise InputError('mixed_precision fp16 needs a GPU: on a CPU use bf16 or no')
     return accelerator
 
-# %% ../nbs/07_trainer.ipynb #a8c6118a
 def on_device(
     batches:Batches, # Batches on any device
     device,          # Where they are needed
@@ -143,18 +142,19 @@ class Trainer:
         self.device = self.accelerator.device
         self.autocast = torch.autocast(self.device.type, PRECISIONS[config.mixed_precision]) if config.mixed_precision != 'no' else nullcontext()
         self.model, self.train, self.valid = model.to(self.device), on_device(train, self.device), on_device(valid, self.device)
-        optimizer = make_optimizer(self.model, config)
-        self.plateau = ReduceLROnPlateau(optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0., threshold_mode='abs')
-        self.optimizer = self.accelerator.prepare(optimizer)
+        self.optimizer = make_optimizer(self.model, config)
+        self.plateau = ReduceLROnPlateau(self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0., threshold_mode='abs')
+        if config.mixed_precision == 'fp16': self.optimizer = self.accelerator.prepare(self.optimizer) # scales gradients
         self.num_steps = config.num_epochs*len(train)
         self.epoch, self.step, self.stop, self.history = 0, 0, False, []
 
-# %% ../nbs/07_trainer.ipynb #b6be7bf0
+# %% ../nbs/07_trainer.ipynb #37505072
 @patch
 def fit(self:Trainer
 )->list: # A dict an epoch: epoch, beta, learning_rate, and rate, distortion and elbo of training and validation
     "Train until `num_epochs`, or until a callback sets `stop`; called again, go on with the epoch that was cut short."
-    self.stop = False
+    self.stop, likelihood = False, self.accelerator.unwrap_model(self.model).likelihood
+    checks = likelihood.validate
     self.call('before_fit')
     try:
         while self.epoch < self.config.num_epochs and not self.stop:
@@ -163,9 +163,47 @@ def fit(self:Trainer
             self.epoch += 1
             self.step_plateau()
             self.call('after_epoch')
-    finally: self.call('after_fit')
+            likelihood.validate = False # every image has been seen once and was in range
+    finally:
+        likelihood.validate = checks
+        self.call('after_fit')
     return self.history
 
+@patch
+def train_epoch(self:Trainer
+)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
+    "One pass over the training batches."
+    c, n, start = self.config, len(self.train), perf_counter()
+    noise, total = self.noise(self.epoch), torch.zeros(2, device=self.device)
+    self.model.train()
+    self.train.epoch, self.step = self.epoch, self.epoch*n
+    for x,y in self.train:
+        self.beta = beta_at(self.step/n, c.beta_max, c.beta_annealing_period, c.beta_schedule)
+        self.set_learning_rate()
+        with self.autocast: bound = self.model(x, y, noise)
+        total += self.sums(bound, f'at step {self.step%n + 1} of epoch {self.epoch + 1}')
+        self.optimizer.zero_grad()
+        self.accelerator.backward(weighted_loss(bound, self.beta, c.free_bits))
+        if c.grad_clip: self.grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), c.grad_clip)
+        self.optimizer.step()
+        self.step += 1
+        self.call('after_step')
+    self.images_per_second = self.train.num_images/(perf_counter() - start)
+    return total/self.train.num_images
+
+@patch
+@torch.no_grad()
+def validate(self:Trainer
+)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
+    "One pass over the validation batches, with the same noise after every epoch."
+    noise, total = self.noise('valid'), torch.zeros(2, device=self.device)
+    self.model.eval()
+    for x,y in self.valid:
+        with self.autocast: bound = self.model(x, y, noise)
+        total += self.sums(bound, f'in validation after epoch {self.epoch + 1}')
+    return total/self.valid.num_images
+
+# %% ../nbs/07_trainer.ipynb #b6be7bf0
 @patch
 def call(self:Trainer,
     hook:str, # Name of the hook
@@ -173,47 +211,6 @@ def call(self:Trainer,
     "Call one hook of every callback."
     for c in self.callbacks: getattr(c, hook)(self)
 
-# %% ../nbs/07_trainer.ipynb #37505072
-@patch
-def train_epoch(self:Trainer
-)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
-    "One pass over the training batches."
-    c, start, noise = self.config, perf_counter(), self.noise(self.epoch)
-    total = torch.zeros(2, device=self.device)
-    self.model.train()
-    self.train.epoch, self.step = self.epoch, self.epoch*len(self.train)
-    for x,y in self.train:
-        self.beta = beta_at(self.step/len(self.train), c.beta_max, c.beta_annealing_period, c.beta_schedule)
-        self.set_learning_rate()
-        with self.autocast: bound = self.model(x, y, noise)
-        loss = weighted_loss(bound, self.beta, c.free_bits)
-        self.check_finite(loss, bound.distortion, bound.rate, f'at step {self.step%len(self.train) + 1} of epoch {self.epoch + 1}')
-        self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        if c.grad_clip: self.grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), c.grad_clip)
-        self.optimizer.step()
-        total += torch.stack([bound.distortion, bound.rate]).detach().sum(1)
-        self.step += 1
-        self.call('after_step')
-    self.images_per_second = self.train.num_images/(perf_counter() - start)
-    return total/self.train.num_images
-
-# %% ../nbs/07_trainer.ipynb #c531bba0
-@patch
-@torch.no_grad()
-def validate(self:Trainer
-)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
-    "One pass over the validation batches, with the same noise at every epoch."
-    noise, total = self.noise('valid'), torch.zeros(2, device=self.device)
-    self.model.eval()
-    for x,y in self.valid:
-        with self.autocast: bound = self.model(x, y, noise)
-        total += torch.stack([bound.distortion, bound.rate]).sum(1)
-    total /= self.valid.num_images
-    self.check_finite(total.sum(), *total, f'in validation after epoch {self.epoch + 1}')
-    return total
-
-# %% ../nbs/07_trainer.ipynb #1e3622c7
 @patch
 def noise(self:Trainer,
     key, # An epoch, or a name
@@ -234,7 +231,22 @@ def step_plateau(self:Trainer):
     if c.lr_schedule != 'plateau' or self.step <= c.warmup_steps or h['beta'] < c.beta_max: return
     self.plateau.step(h['valid_distortion'] + c.beta_max*h['valid_rate'])
 
-# %% ../nbs/07_trainer.ipynb #bd11d0c6
+# %% ../nbs/07_trainer.ipynb #c531bba0
+class TrainingError(RuntimeError):
+    "Training cannot go on; the message is one line that says where it stopped and what to try."
+
+@patch
+def sums(self:Trainer,
+    bound:Bound, # Distortion and rate of each image of a batch
+    where:str,   # Where in the run, for the message
+)->Tensor:       # Sums over the batch, in nats, `(2,)`
+    "Distortion and rate to add up; a `TrainingError` when they are not finite, because then the loss is not."
+    both = torch.stack([bound.distortion, bound.rate]).detach().sum(1)
+    if math.isfinite(both.sum().item()): return both
+    d, r = (both/len(bound.rate)).tolist()
+    raise TrainingError(f'the loss is not a finite number {where} (distortion {d:.4g}, rate {r:.4g}): try a smaller learning_rate, '
+                        'more warmup_steps or a grad_clip; checkpoints of earlier epochs are untouched')
+
 @patch
 def row(self:Trainer,
     train:Tensor, # Mean distortion and rate of training
@@ -245,22 +257,6 @@ def row(self:Trainer,
     for name, (distortion, rate) in dict(train=train.tolist(), valid=valid.tolist()).items():
         parts.update({f'{name}_rate': rate, f'{name}_distortion': distortion, f'{name}_elbo': -(distortion + rate)})
     return dict(epoch=self.epoch + 1, beta=self.beta, learning_rate=self.optimizer.param_groups[0]['lr'], **parts)
-
-# %% ../nbs/07_trainer.ipynb #33093350
-class TrainingError(RuntimeError):
-    "Training cannot go on; the message is one line that says where it stopped and what to try."
-
-@patch
-def check_finite(self:Trainer,
-    loss:Tensor,       # A scalar
-    distortion:Tensor, # Its parts, for the message
-    rate:Tensor,
-    where:str,         # Where in the run
-):
-    "Raise a `TrainingError` when `loss` is infinite or not a number."
-    if math.isfinite(loss.item()): return
-    raise TrainingError(f'the loss is {loss.item()} {where} (distortion {distortion.mean():.4g}, rate {rate.mean():.4g}): '
-                        'try a smaller learning_rate, more warmup_steps or a grad_clip; checkpoints of earlier epochs are untouched')
 
 # %% ../nbs/07_trainer.ipynb #d85bab0d
 class TerminalBar(ConsoleProgressBar):
@@ -283,7 +279,6 @@ class NotebookBar(ProgressBar):
         self.lines += (text,)
         self.show()
 
-# %% ../nbs/07_trainer.ipynb #50165dd6
 class Progress(Callback):
     "One line an epoch, and in a terminal or notebook a bar with the time left for the whole run."
     order = 10

@@ -129,7 +129,6 @@ def build_networks(
     shared = dict(num_blocks=c.num_blocks, block_stages=c.block_stages, norm=c.norm, activation=c.activation)
     return ConvEncoder(*enc, downsample=c.downsample, **shared), ConvDecoder(*dec, upsample=c.upsample, **shared)
 
-# %% ../nbs/06_vae.ipynb #f2ecdcd0
 class VAE(nn.Module, PyTorchModelHubMixin):
     "A variational autoencoder ([Kingma & Welling, 2014](https://arxiv.org/abs/1312.6114))."
     def __init__(self,
