@@ -148,7 +148,8 @@ def check_likelihood(
 ):
     "Refuse a model whose reconstruction term is not a log-probability: it has no NLL."
     if not model.likelihood.is_likelihood:
-        raise InputError(f'likelihood_type {model.config.likelihood_type} is not a likelihood, so this model has no NLL: compare its distortion and rate, or train with continuous_bernoulli')
+        raise InputError(f'likelihood_type {model.config.likelihood_type} is not a likelihood, so this model has no NLL: '
+                         'compare its distortion and rate, or train with continuous_bernoulli')
 
 # %% ../nbs/09_evaluate.ipynb #a770d1e6
 def importance_estimate(
@@ -341,7 +342,8 @@ def notes(
     "What a reader of the numbers has to know."
     name, out = model.config.likelihood_type, []
     if not model.likelihood.is_likelihood: out.append(f'{name} is not a likelihood: these numbers are no bound on -log p(x) and compare with other {name} models only')
-    elif not is_discrete(model.likelihood) and not dequantized: out.append(f'{name} is a density: its nats do not compare with those of probabilities, and there are no bits without dequantised data')
+    elif not is_discrete(model.likelihood) and not dequantized:
+        out.append(f'{name} is a density: its nats do not compare with those of probabilities, and there are no bits without dequantised data')
     if model.config.decoder_labels: out.append('the decoder is told the label: p(x) stands for p(x|label)')
     return out
 
@@ -399,7 +401,8 @@ def versions()->dict:
 
 # %% ../nbs/09_evaluate.ipynb #285e5e7e
 UNITS = dict(nll='nats per image', elbo='nats per image', rate='nats per image', distortion='nats per image', cross_entropy='nats per image',
-             objective="cross_entropy + rate, lower is better", bits_per_dim='bits per channel of a pixel', effective_draws='draws per image', monte_carlo_error='nats, of the mean nll', active_units='latents')
+             objective="cross_entropy + rate, lower is better", bits_per_dim='bits per channel of a pixel',
+             effective_draws='draws per image', monte_carlo_error='nats, of the mean nll', active_units='latents')
 
 def format_table(
     result:dict, # What `evaluate` gives, or the same read from JSON

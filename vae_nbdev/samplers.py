@@ -88,7 +88,7 @@ def encode_images(
     check_range(batch_size, 'batch_size', 1)
     if not len(images): raise InputError('there are no images to encode')
     if labels is not None and len(labels) != len(images): raise InputError(f'{len(images)} images but {len(labels)} labels')
-    ys = [None]*len(images) if labels is None else labels.split(batch_size)
+    ys = [None]*len(images) if labels is None else torch.as_tensor(labels).split(batch_size)
     training = model.training
     model.eval()
     try: out = [model.encode((x/255 if x.dtype == torch.uint8 else x.float()).to(model.device), y) for x,y in zip(images.split(batch_size), ys)]

@@ -144,7 +144,7 @@ class Trainer:
         self.model, self.train, self.valid = model.to(self.device), on_device(train, self.device), on_device(valid, self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0., threshold_mode='abs')
-        if config.mixed_precision == 'fp16': self.optimizer = self.accelerator.prepare(self.optimizer) # scales gradients
+        if config.mixed_precision == 'fp16': self.optimizer = self.accelerator.prepare(self.optimizer) # undoes the loss's scale
         self.num_steps = config.num_epochs*len(train)
         self.epoch, self.step, self.stop, self.history = 0, 0, False, []
 
