@@ -25,6 +25,7 @@ test: $(VENV)/.dev ## run the tests in every chapter; fail when package, noteboo
 	  echo 'The package or the notebooks differ from what is committed: run `make prepare` and commit.'; exit 1; }
 	$(BIN)/python tools/readme.py --check
 	$(BIN)/python tools/freshness.py
+	$(BIN)/python tools/references.py
 	$(BIN)/python -m pytest
 
 prepare: $(VENV)/.dev ## before a commit: export the package, clean the notebooks, write the README

@@ -348,6 +348,7 @@ def vae_evaluate(
     num_importance_samples:int=1000,  # Draws of z for each image in the estimate of the NLL
     limit:int=None,                   # At most this many images
     binarize:str=None,                # none, threshold or dynamic (default: as in the run)
+    levels:int=0,                     # Grey levels to dequantise the data from, which gives a density bits per dimension; 0: do not
     batch_size:int=100,               # Images at a time
     seed:int=0,                       # Seed of z, and of dynamic binarisation
     output_path:str=None,             # JSON file to write (default: evaluation.json beside the weights)
@@ -361,7 +362,7 @@ def vae_evaluate(
     for name, value in dict(num_importance_samples=num_importance_samples, batch_size=batch_size).items(): check_range(value, name, 1)
     model = VAE.from_pretrained(checkpoint_path)
     found, binarize = load_images(checkpoint_path, model, dataset, data_root, split, limit, binarize)
-    result = evaluate(model, found.images, found.labels, binarize=binarize, k=num_importance_samples, batch_size=batch_size, seed=seed)
+    result = evaluate(model, found.images, found.labels, binarize=binarize, k=num_importance_samples, batch_size=batch_size, seed=seed, levels=levels)
     result = dict(checkpoint=str(checkpoint_path), dataset=found.name, split=split) | result
     path = Path(output_path) if output_path else find_checkpoint(checkpoint_path)[0].parent/'evaluation.json'
     with write_whole(path) as tmp: tmp.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
