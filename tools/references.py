@@ -1,8 +1,9 @@
-"""Fail on a reference that leads nowhere, an unchecked equation, or noise in the stored outputs: `python tools/references.py`.
+"""Fail on a reference that leads nowhere, an unchecked equation, another address than settings.ini's, or noise in the stored outputs.
 
 Quarto renders an unresolved `@fig-…` or `@eq-…` as `?@fig-…` and still succeeds, so the notebooks are checked as text."""
 import json, re, sys
 from pathlib import Path
+from nbdev.config import get_config
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
 
@@ -31,6 +32,9 @@ def complaints(name, chapters, anchors):
     for target, part in re.findall(r'\]\(([\w-]+\.ipynb)?(#[\w-]+)?\)', prose):
         if (target or name) not in chapters: yield f'link to {target}, which is not there'
         elif part and part[1:] not in anchors[target or name]: yield f'link to {target}{part}, which is not there'
+    home = get_config().git_url
+    for url in re.findall(rf'https://github\.com/[\w-]+/{get_config().repo}\b', prose):
+        if url != home: yield f'{url} is not the address in settings.ini, {home}'
     for i, cell in enumerate(cells):
         outputs, source = cell.get('outputs', []), ''.join(cell['source'])
         if any('image/png' in o.get('data', {}) for o in outputs) and not re.search(r'#\|\s*fig-alt', source): yield f'cell {i} has a figure without fig-alt'

@@ -166,7 +166,8 @@ def vae_train(
 ):
     "Train a VAE and leave settings, weights, history and pictures in the run's folder."
     from vae_nbdev.config import PRESET_OF, preset as named
-    from vae_nbdev.data import check_choice
+    from vae_nbdev.data import InputError, check_choice
+    if not run_name.strip('./ '): raise InputError(f'RUN_NAME must be a name, got {run_name!r}')
     dataset = settings.get('dataset', 'digits')
     config = named(preset or PRESET_OF[check_choice(dataset, PRESET_OF, 'dataset')], **settings)
     folder = Path(runs)/run_name
