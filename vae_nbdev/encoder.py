@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .data import InputError, check_choice
 
-# %% ../nbs/03_encoder.ipynb #3cd5dea5
+# %% ../nbs/03_encoder.ipynb #bd85f970
 DOWNSAMPLES = ('stride', 'maxpool')
 
-# %% ../nbs/03_encoder.ipynb #bd85f970
 class Downsample(nn.Module):
     "Halve the side, rounding up: an odd side first gets one more row and column of zeros."
     def __init__(self,
@@ -151,7 +150,6 @@ def mlp_layers(
     act,sizes = ACTIVATIONS[check_choice(activation, ACTIVATIONS, 'activation')], [n_in] + [width]*depth
     return OrderedDict((f'hidden{i}', nn.Sequential(nn.Linear(sizes[i-1], sizes[i]), act())) for i in range(1, depth+1))
 
-# %% ../nbs/03_encoder.ipynb #15412d8f
 class MLPEncoder(nn.Module):
     "The pixels in one row, `depth` hidden layers, then one linear layer to `mu` and `logvar`."
     def __init__(self,
