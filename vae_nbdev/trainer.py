@@ -65,7 +65,8 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ('num_epochs', 'batch_size'): check_range(getattr(self, name), name, 1)
-        for name in ('warmup_steps', 'plateau_patience', 'sample_every', 'seed'): check_range(getattr(self, name), name, 0)
+        for name in ('warmup_steps', 'plateau_patience', 'sample_every'): check_range(getattr(self, name), name, 0)
+        check_range(self.seed, 'seed', 0, 2**32 - 1)
         for name in ('weight_decay', 'grad_clip', 'beta_max', 'beta_annealing_period', 'free_bits'):
             if not 0 <= getattr(self, name) < math.inf: raise InputError(f'{name} must not be negative or infinite, got {getattr(self, name)}')
         for name in ('adam_beta2', 'plateau_factor'):
