@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-# Threads that wait sleep instead of spinning: on a machine that is busy otherwise, two to three times faster.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 help:      ## list the targets
 	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:[^#]*## /	/'

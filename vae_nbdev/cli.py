@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['RUN_FILES', 'SAMPLERS', 'read_settings', 'all_settings', 'Parser', 'make_parser', 'add_settings', 'run_command',
-           'say', 'refuse_run', 'new_run_folder', 'train_run', 'draw_run', 'vae_train', 'model_info', 'load_images',
-           'numbers', 'draw_codes', 'vae_generate', 'read_labels', 'vae_reconstruct', 'vae_evaluate', 'main']
+           'say', 'refuse_run', 'make_folder', 'start_run', 'train_run', 'draw_run', 'vae_train', 'model_info',
+           'load_images', 'png_path', 'numbers', 'draw_codes', 'vae_generate', 'read_labels', 'vae_reconstruct',
+           'vae_evaluate', 'main']
 
 # %% ../nbs/12_cli.ipynb #3b36c7df
 import argparse, ast, difflib, inspect, math, re, sys
@@ -81,7 +82,7 @@ def run_command(
         from vae_nbdev.trainer import TrainingError
         if isinstance(e, InputError): return say(func, e, 2)
         if isinstance(e, TrainingError): return say(func, e, 1)
-        if isinstance(e, OSError): return say(func, f'{e.strerror}: {e.filename}' if e.strerror else e, 1)
+        if isinstance(e, OSError): return say(func, f'{e.strerror}: {e.filename}' if e.filename else e.strerror or e, 1)
         raise
     return 0
 
@@ -97,20 +98,28 @@ def refuse_run(
     folder:Path,    # Where a run would go
     overwrite:bool, # May a run that is there be replaced?
 ):
-    "Refuse a folder that holds a run already, unless `overwrite`."
+    "Refuse a folder that holds trained weights, unless `overwrite`."
     from vae_nbdev.data import InputError
-    if (folder/'config.json').exists() and not overwrite:
+    if any((folder/name).exists() for name in ('model.safetensors', 'last.safetensors')) and not overwrite:
         raise InputError(f'{folder} holds a run already: choose another name, or give --overwrite')
 
-def new_run_folder(
+def make_folder(
     folder:Path, # Where a run goes
 ):
-    "Make the folder of a run; what an earlier run of that name left is removed, so that no two runs mix."
-    from vae_nbdev.data import InputError
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for p in [*(folder/name for name in RUN_FILES), *(folder/'pictures').glob('*.png')]: p.unlink(missing_ok=True)
-    except OSError as e: raise InputError(f'cannot write to {folder}: {e.strerror}') from None
+    "Make the folder of a run, and see that it can be written to."
+    from vae_nbdev.data import InputError, write_whole
+    if folder.exists() and not folder.is_dir(): raise InputError(f'{folder} is a file: a run needs a folder')
+    with write_whole(folder/'.probe') as tmp: tmp.touch()
+    (folder/'.probe').unlink()
+
+def start_run(
+    folder:Path, # Where a run goes
+    config,      # Its `Config`
+):
+    "Remove what an earlier run left in `folder`, so that no two runs mix, and write the new run's settings."
+    from vae_nbdev.config import save_config
+    for p in [*(folder/name for name in RUN_FILES), *(folder/'pictures').glob('*.png')]: p.unlink(missing_ok=True)
+    save_config(config, folder/'config.json')
 
 # %% ../nbs/12_cli.ipynb #4b25140e
 def train_run(
@@ -121,9 +130,8 @@ def train_run(
     "Train as `config` says and leave settings, weights, history and pictures in `folder`."
     import torch
     from accelerate.utils import set_seed
-    from vae_nbdev.config import save_config
     from vae_nbdev.data import Batches, load_data
-    from vae_nbdev.trainer import Checkpoints, HistoryFile, Progress, SamplePictures, Trainer
+    from vae_nbdev.trainer import Callback, Checkpoints, HistoryFile, Progress, SamplePictures, Trainer
     from vae_nbdev.vae import VAE, load_weights
     torch.set_flush_denormal(True) # Adam's states shrink to denormal numbers, which a CPU adds slowly
     folder = Path(folder)
@@ -135,11 +143,14 @@ def train_run(
     train = Batches(sets['train'].images, sets['train'].labels, shuffle=True, flip=d.flip, **batches)
     valid = Batches(sets['valid'].images, sets['valid'].labels, **batches)
     model.likelihood.check(next(iter(train))[0])
-    new_run_folder(folder)
-    save_config(config, folder/'config.json')
-    callbacks = [Progress(), HistoryFile(folder/'history.csv'), Checkpoints(folder)]
+    class Start(Callback):
+        order = 0 # before anything else is written, but after the first epoch: until then an earlier run stays whole
+        def after_epoch(self, trainer):
+            if trainer.epoch == 1: start_run(folder, config)
+    callbacks = [Start(), Progress(), HistoryFile(folder/'history.csv'), Checkpoints(folder)]
     if t.sample_every: callbacks.append(SamplePictures(folder/'pictures', *next(iter(valid)), every=t.sample_every))
     trainer = Trainer(model, train, valid, t, callbacks)
+    make_folder(folder)
     trainer.fit()
     load_weights(model, folder/'model.safetensors')
     return trainer
@@ -179,6 +190,7 @@ def vae_train(
     from vae_nbdev.config import PRESET_OF, preset as named
     from vae_nbdev.data import InputError, check_choice
     if Path(run_name).name != run_name or run_name == '..': raise InputError(f'RUN_NAME must be a plain name, got {run_name!r}: --runs says in which folder')
+    if settings.get('data_root'): settings['data_root'] = str(Path(settings['data_root']).expanduser().absolute()) # the run is read from other folders later
     dataset = settings.get('dataset', 'digits')
     config = named(preset or PRESET_OF[check_choice(dataset, PRESET_OF, 'dataset')], **settings)
     folder = Path(runs)/run_name
@@ -227,6 +239,14 @@ def load_images(
     return load_data(data, (split,))[split], data.binarize
 
 # %% ../nbs/12_cli.ipynb #d8a49c40
+def png_path(
+    path:str, # As typed
+)->Path:      # The same path
+    "A file name for a picture; anything but PNG is an `InputError`."
+    from vae_nbdev.data import InputError
+    if Path(path).suffix.lower() != '.png': raise InputError(f'pictures are written as PNG: let output_path end in .png, got {path}')
+    return Path(path)
+
 def numbers(
     text:str,      # As typed: '0,1,2'
     name:str,      # The flag, for the message
@@ -261,6 +281,7 @@ def draw_codes(
         return S.weighted_codes(mu, logvar, f['batch'] if weights is None else len(weights), n, weights, g), None, f['grid_size']
     if kind == 'aggregate': return S.AggregateSampler(mu, logvar)(n, g), None, f['grid_size']
     if kind == 'gmm': return S.MixtureSampler(mu, f['components'], f['seed'])(n, g), None, f['grid_size']
+    if kind != 'interpolate': images = images[:1]
     if not all(0 <= i < len(mu) for i in images): raise InputError(f'images must be 0 to {len(mu)-1}, got {f["images"]}')
     z, y = mu[images], None if labels is None else labels[images]
     steps = torch.linspace(-f['extent'], f['extent'], f['grid_size'])
@@ -303,10 +324,12 @@ def vae_generate(
     check_range(seed, 'seed', 0, 2**63 - 1)
     for name in ('temperature', 'extent'):
         if not 0 <= flags[name] < math.inf: raise InputError(f'{name} must not be negative or infinite, got {flags[name]}')
+    output_path = png_path(output_path)
     model = VAE.from_pretrained(checkpoint_path)
     if info_only: return print(model_info(model, checkpoint_path))
     def posterior():
-        found, _ = load_images(checkpoint_path, model, dataset, data_root, limit=5000)
+        split = 'train' if sampler in ('weighted', 'aggregate', 'gmm') else 'valid' # many to fit or average, or new ones to start from
+        found, _ = load_images(checkpoint_path, model, dataset, data_root, split, limit=5000)
         return *encode_images(model, found.images, found.labels), found.labels
     z, y, ncol = draw_codes(model, posterior, flags)
     if labels is not None or y is None: y = read_labels(labels, model, len(z))
@@ -348,6 +371,7 @@ def vae_reconstruct(
     for name, value in dict(num_images=num_images, grid_size=grid_size).items(): check_range(value, name, 1)
     check_range(seed, 'seed', 0, 2**63 - 1)
     model = VAE.from_pretrained(checkpoint_path)
+    output_path = png_path(output_path)
     found, binarize = load_images(checkpoint_path, model, dataset, data_root, split, limit=num_images)
     x, y = next(iter(Batches(found.images, found.labels, num_images, binarize=binarize, seed=seed)))
     fig = show_pairs(x, model.reconstruct(x, y, torch.Generator().manual_seed(seed)), ncol=grid_size).figure

@@ -132,7 +132,8 @@ class DataConfig:
         check_choice(self.dataset, DATASETS, 'dataset')
         check_choice(self.binarize, BINARIZE, 'binarize')
         check_shape(8 if self.image_size is None else self.image_size, 1 if self.channels is None else self.channels)
-        for name,low in dict(limit=1, valid_size=1, split_seed=0).items():
+        check_range(self.split_seed, 'split_seed', 0, 2**63 - 1)
+        for name,low in dict(limit=1, valid_size=1).items():
             if getattr(self, name) is not None: check_range(getattr(self, name), name, low)
         if not isinstance(self.flip, bool): raise InputError(f'flip must be True or False, got {self.flip!r}')
         if self.data_root is not None: object.__setattr__(self, 'data_root', str(self.data_root)) # a Path cannot be saved as JSON
@@ -431,10 +432,12 @@ def _load_folder(c, splits, download, progress):
     held = c.valid_size or max(1, round(0.05*n)) if n > 2 else 0
     rows = split_rows(n, held, held, c.split_seed)
     valid, test, train = [[images[i] for i in rows[s][:c.limit]] for s in ('valid', 'test', 'train')]
-    x = decode_images(valid + test + train + others, c.image_size, c.channels, progress=progress)[0]
-    a, b = (len(valid), len(valid + test)) if len(x) > len(valid + test) else (len(x)//3, len(x)//3*2)
-    parts = dict(valid=x[:a], test=x[a:b], train=x[b:][:c.limit]) if a else dict.fromkeys(SPLITS, x)
-    return {s: (parts[s], None) for s in splits}
+    x, kept, _ = decode_images(valid + test + train + others, c.image_size, c.channels, progress=progress)
+    kept = set(kept)
+    a = sum(p in kept for p in valid) # a broken file must not shift an image into another split
+    b = a + sum(p in kept for p in test)
+    parts = dict(valid=x[:a], test=x[a:b], train=x[b:][:c.limit])
+    return {s: (parts[s] if len(parts[s]) else x, None) for s in splits}
 
 # %% ../nbs/01_data.ipynb #60708678
 def load_data(
