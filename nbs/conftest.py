@@ -3,7 +3,6 @@
 A notebook is executed once, in order, in one shell; an item first runs the cells above it that have not run yet.
 Cells that nbdev would skip are skipped here: `#| eval: false`, and the flags of `tst_flags` unless `--nb-flags` names them."""
 import ast, os, re
-from pathlib import Path
 import pytest
 from execnb.shell import CaptureShell, format_exc
 from nbdev.config import get_config

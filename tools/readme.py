@@ -50,7 +50,7 @@ if __name__ == '__main__':
     check, files = parser.parse_args().check, build()
     stale = [p for p, data in files.items() if not (ROOT/p).exists() or (ROOT/p).read_bytes() != data]
     extra = [p for p in (ROOT/IMAGES).glob('*') if p.relative_to(ROOT) not in files]
-    if check and (stale or extra): sys.exit(f'README.md or its pictures differ from nbs/index.ipynb: run `make prepare`')
+    if check and (stale or extra): sys.exit('README.md or its pictures differ from nbs/index.ipynb: run `make prepare`')
     if not check:
         for p in extra: p.unlink()
         for p in stale:

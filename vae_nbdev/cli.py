@@ -264,7 +264,7 @@ def draw_codes(
     model,     # Loaded VAE
     posterior, # Function that returns `mu, logvar, labels` of the images to look at
     flags,     # The flags of `vae_generate`, by name
-)->tuple:      # Codes `(n, latent_dim)`, labels `(n,)` or None, images in a row
+)->tuple:      # Codes `(n, latent_dim)`, and labels `(n,)` or None
     "Codes of the sampler that the flags name."
     import torch
     from vae_nbdev import samplers as S
@@ -273,23 +273,23 @@ def draw_codes(
     kind, images, dims = check_choice(f['sampler'], SAMPLERS, 'sampler'), numbers(f['images'], 'images'), numbers(f['dims'], 'dims')
     if kind in ('prior', 'class'):
         if kind == 'class' and not model.config.decoder_labels: raise InputError('this model takes no labels: train one with --decoder_labels to ask for a class')
-        return S.PriorSampler(d, f['temperature'])(n, g), None, f['grid_size']
-    if kind == 'manifold': return S.manifold(f['grid_size'], d), None, f['grid_size']
+        return S.PriorSampler(d, f['temperature'])(n, g), None
+    if kind == 'manifold': return S.manifold(f['grid_size'], d), None
     mu, logvar, labels = posterior()
     if kind == 'weighted':
         weights = torch.tensor(numbers(f['weights'], 'weights', float)) if f['weights'] else None
-        return S.weighted_codes(mu, logvar, f['batch'] if weights is None else len(weights), n, weights, g), None, f['grid_size']
-    if kind == 'aggregate': return S.AggregateSampler(mu, logvar)(n, g), None, f['grid_size']
-    if kind == 'gmm': return S.MixtureSampler(mu, f['components'], f['seed'])(n, g), None, f['grid_size']
+        return S.weighted_codes(mu, logvar, f['batch'] if weights is None else len(weights), n, weights, g), None
+    if kind == 'aggregate': return S.AggregateSampler(mu, logvar)(n, g), None
+    if kind == 'gmm': return S.MixtureSampler(mu, f['components'], f['seed'])(n, g), None
     if kind != 'interpolate': images = images[:1]
     if not all(0 <= i < len(mu) for i in images): raise InputError(f'images must be 0 to {len(mu)-1}, got {f["images"]}')
     z, y = mu[images], None if labels is None else labels[images]
     steps = torch.linspace(-f['extent'], f['extent'], f['grid_size'])
     if kind == 'interpolate':
         if len(z) < 2: raise InputError('sampler interpolate needs at least two images, e.g. --images 0,1')
-        return torch.cat([S.interpolate(a, b, f['grid_size'], f['path']) for a,b in zip(z, z[1:])]), y if y is None else y[:-1].repeat_interleave(f['grid_size']), f['grid_size']
+        return torch.cat([S.interpolate(a, b, f['grid_size'], f['path']) for a,b in zip(z, z[1:])]), y if y is None else y[:-1].repeat_interleave(f['grid_size'])
     codes = S.grid(z[0], dims, steps) if kind == 'grid' else torch.cat([S.traverse(z[0], dim, steps) for dim in dims])
-    return codes, y if y is None else y[:1].expand(len(codes)), f['grid_size']
+    return codes, y if y is None else y[:1].expand(len(codes))
 
 # %% ../nbs/12_cli.ipynb #cb356796
 def vae_generate(
@@ -314,14 +314,13 @@ def vae_generate(
 ):
     "Draw images from a trained VAE."
     flags = dict(locals())
-    import torch
     from vae_nbdev.data import InputError, check_range, save_image
     from vae_nbdev.plot import enlarge, image_grid
     from vae_nbdev.samplers import encode_images
     from vae_nbdev.vae import VAE
     if checkpoint_path is None: raise InputError('which model? give --checkpoint_path, a run folder or a weights file in one')
     for name, low in dict(num_samples=1, grid_size=2 if sampler == 'interpolate' else 1, batch=1, components=1).items(): check_range(flags[name], name, low)
-    check_range(seed, 'seed', 0, 2**63 - 1)
+    check_range(seed, 'seed', 0, 2**32 - 1)
     for name in ('temperature', 'extent'):
         if not 0 <= flags[name] < math.inf: raise InputError(f'{name} must not be negative or infinite, got {flags[name]}')
     output_path = png_path(output_path)
@@ -331,9 +330,9 @@ def vae_generate(
         split = 'train' if sampler in ('weighted', 'aggregate', 'gmm') else 'valid' # many to fit or average, or new ones to start from
         found, _ = load_images(checkpoint_path, model, dataset, data_root, split, limit=5000)
         return *encode_images(model, found.images, found.labels), found.labels
-    z, y, ncol = draw_codes(model, posterior, flags)
+    z, y = draw_codes(model, posterior, flags)
     if labels is not None or y is None: y = read_labels(labels, model, len(z))
-    save_image(enlarge(image_grid(model.images(z, y), ncol=ncol)), output_path)
+    save_image(enlarge(image_grid(model.images(z, y), ncol=grid_size)), output_path)
     print(f'{len(z)} images in {output_path}')
 
 def read_labels(
@@ -369,7 +368,7 @@ def vae_reconstruct(
     from vae_nbdev.vae import VAE
     if checkpoint_path is None: raise InputError('which model? give --checkpoint_path, a run folder or a weights file in one')
     for name, value in dict(num_images=num_images, grid_size=grid_size).items(): check_range(value, name, 1)
-    check_range(seed, 'seed', 0, 2**63 - 1)
+    check_range(seed, 'seed', 0, 2**32 - 1)
     model = VAE.from_pretrained(checkpoint_path)
     output_path = png_path(output_path)
     found, binarize = load_images(checkpoint_path, model, dataset, data_root, split, limit=num_images)
@@ -400,7 +399,7 @@ def vae_evaluate(
     from vae_nbdev.vae import VAE, find_checkpoint
     if checkpoint_path is None: raise InputError('which model? give --checkpoint_path, a run folder or a weights file in one')
     for name, value in dict(num_importance_samples=num_importance_samples, batch_size=batch_size).items(): check_range(value, name, 1)
-    check_range(seed, 'seed', 0, 2**63 - 1)
+    check_range(seed, 'seed', 0, 2**32 - 1)
     model = VAE.from_pretrained(checkpoint_path)
     found, binarize = load_images(checkpoint_path, model, dataset, data_root, split, limit, binarize)
     result = evaluate(model, found.images, found.labels, binarize=binarize, k=num_importance_samples, batch_size=batch_size, seed=seed, levels=levels)

@@ -10,7 +10,7 @@ __all__ = ['SECTIONS', 'PRESETS', 'PRESET_OF', 'Config', 'where_settings_live', 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from .data import DATASETS, DataConfig, InputError, check_choice, write_whole
+from .data import DATASETS, DataConfig, check_choice, write_whole
 from .trainer import TrainConfig
 from .vae import VAEConfig, read_config, read_fields
 
