@@ -17,8 +17,8 @@ setup(
     classifiers=['Intended Audience :: Education', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3',
                  'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
-    package_data={cfg['lib_name']: ['*.safetensors', '*.json', 'py.typed']},
+    package_data={cfg['lib_name']: ['pretrained/*/*', 'py.typed']},
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('dev', 'metrics')},
+    extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('bench', 'dev', 'metrics', 'track')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     zip_safe=False)

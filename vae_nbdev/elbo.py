@@ -98,9 +98,10 @@ def reparameterize(
     mu:Tensor,     # Mean of q(z|x), `(n, latent_dim)`
     logvar:Tensor, # Log-variance of q(z|x), `(n, latent_dim)`
     generator:torch.Generator|None=None, # Source of the noise, on the device of `mu`
+    eps:Tensor|None=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
 )->Tensor:         # One draw per image, differentiable in `mu` and `logvar`, `(n, latent_dim)`
     "Draw `z = mu + std*eps` with `eps` from N(0,I) ([Kingma & Welling, 2014](https://arxiv.org/abs/1312.6114))."
-    eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+    if eps is None: eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
     return mu + (0.5*logvar).exp()*eps
 
 @patch

@@ -84,6 +84,14 @@ def accepts(self:Likelihood,
     return (x >= 0) & (x <= 1)
 
 @patch
+def fits(self:Likelihood,
+    x:Tensor, # Images, any shape
+)->bool:
+    "Are all pixels in range? The same as `accepts(x).all()`, quicker."
+    x = x.float()
+    return not x.numel() or bool((x*(1 - x)).amin() >= 0)
+
+@patch
 def remedy(self:Likelihood,
     x:Tensor, # Images that are out of range
 )->str:       # The end of the error message
@@ -97,7 +105,7 @@ def check(self:Likelihood,
     x:Tensor, # Images, any shape
 ):
     "Raise an `InputError` that names the range and the remedy, if a pixel is out of range."
-    if self.accepts(x).all(): return
+    if self.fits(x): return
     raise InputError(f'{type(self).__name__} takes {self.data}, got values between {x.min():.2f} and {x.max():.2f}: {self.remedy(x)}')
 
 # %% ../nbs/05_loss.ipynb #44a905cf
@@ -115,6 +123,7 @@ class Bernoulli(Likelihood):
     data = 'pixels that are 0 or 1'
 
     def accepts(self, x:Tensor)->Tensor: return (x == 0) | (x == 1)
+    def fits(self, x:Tensor)->bool: return not x.numel() or bool((x.float()*(1 - x.float())).abs().amax() == 0)
 
     def remedy(self, x:Tensor)->str:
         if not Likelihood.accepts(self, x).all(): return super().remedy(x)
@@ -131,7 +140,7 @@ class Bernoulli(Likelihood):
 class CrossEntropy(Bernoulli):
     "The Bernoulli formula on grey levels: widely used, but not a likelihood, since it does not integrate to 1 over [0,1]."
     data, is_likelihood = Likelihood.data, False
-    accepts, remedy = Likelihood.accepts, Likelihood.remedy
+    accepts, fits, remedy = Likelihood.accepts, Likelihood.fits, Likelihood.remedy
 
     def sample(self, params:Tensor, generator:torch.Generator|None=None)->Tensor:
         raise InputError("bce is not a likelihood and has no draws: picture its mean, or use likelihood_type='continuous_bernoulli'")
@@ -264,6 +273,8 @@ class DiscretizedLogistic(LocationScale):
     def accepts(self, x:Tensor)->Tensor:
         exact = self.level(x)/self.top
         return ((x - exact).abs() < 1e-4) | ((x - (255*exact).round()/255).abs() < 1e-4)
+
+    def fits(self, x:Tensor)->bool: return bool(self.accepts(x).all())
 
     def remedy(self, x:Tensor)->str:
         if not Likelihood.accepts(self, x).all(): return super().remedy(x)

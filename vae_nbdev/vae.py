@@ -5,19 +5,21 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'ENCODER_LABELS', 'WEIGHTS_NAME', 'CONFIG_NAME', 'CARD', 'Bound', 'VAEConfig', 'read_value',
            'read_fields', 'build_networks', 'VAE', 'Stage', 'architecture', 'draw_architecture', 'summary',
-           'weights_bytes', 'save_weights', 'load_weights', 'read_config', 'find_checkpoint', 'hub_files']
+           'weights_bytes', 'save_weights', 'read_tensors', 'load_weights', 'read_config', 'shipped', 'find_checkpoint',
+           'hub_files']
 
 # %% ../nbs/06_vae.ipynb #b9b15ce3
 import json, math, re
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, get_args, get_type_hints
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin, get_hf_file_metadata, hf_hub_download, hf_hub_url
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from .data import InputError, check_choice, check_range, write_whole
 from .decoder import UPSAMPLES, ConvDecoder, MLPDecoder
@@ -174,12 +176,13 @@ def forward(self:VAE,
     x:Tensor,                       # Images in the likelihood's data range, `(n, channels, image_size, image_size)`
     y:Tensor=None,                  # Labels, `(n,)`, for a model conditioned on them
     generator:torch.Generator=None, # Source of the noise in z, on the device of `x`
+    eps:Tensor=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
 )->Bound:                           # In nats per image
     "One-sample estimate of the ELBO of each image, with its exact rate."
     mu,logvar = self.encode(x, y)
     rate_dims = kl_normal_dims(mu, logvar)
     rate = rate_dims.sum(1)
-    distortion = self.likelihood.nll(self.decode(reparameterize(mu, logvar, generator), y), x)
+    distortion = self.likelihood.nll(self.decode(reparameterize(mu, logvar, generator, eps), y), x)
     return Bound(-(distortion + rate), distortion, rate, rate_dims)
 
 VAE.bound = VAE.forward
@@ -294,25 +297,35 @@ WEIGHTS_NAME, CONFIG_NAME = 'model.safetensors', 'config.json'
 
 def weights_bytes(
     model:nn.Module, # Model to write
+    **notes          # Facts to store beside the tensors, as JSON
 )->bytes:            # Contents of a safetensors file
     "The tensors of `model` as bytes."
-    return save({k: v.detach().cpu().contiguous() for k,v in model.state_dict().items()}, metadata={'format': 'pt'})
+    metadata = dict(notes=json.dumps(notes)) if notes else dict(format='pt') # one entry: several would come in an order of chance
+    return save({k: v.detach().cpu().contiguous() for k,v in model.state_dict().items()}, metadata=metadata)
 
 def save_weights(
     model:nn.Module, # Model to save
     path:Path,       # File to write, `*.safetensors`; its folder is made
+    **notes          # Facts to store beside the tensors, as JSON
 ):
     "Write the tensors of `model` to `path`, whole or not at all."
-    with write_whole(path) as tmp: tmp.write_bytes(weights_bytes(model))
+    with write_whole(path) as tmp: tmp.write_bytes(weights_bytes(model, **notes))
 
 # %% ../nbs/06_vae.ipynb #4a92cb75
+def read_tensors(
+    path:Path, # A safetensors file
+)->tuple:      # Its tensors, and the facts stored beside them, each a dict
+    "Read a safetensors file; a damaged one is an `InputError`."
+    try:
+        with safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, json.loads((f.metadata() or {}).get('notes', '{}'))
+    except (SafetensorError, OSError, ValueError) as e: raise InputError(f'{path} is damaged or not a safetensors file: {str(e).splitlines()[0]}') from None
+
 def load_weights(
     model:nn.Module, # Model to fill
     path:Path,       # A safetensors file
 ):
     "Fill `model` from `path`; a damaged file, or one with missing, unknown or misshapen tensors, is an `InputError` and leaves the model as it was."
-    try: tensors = load_file(path)
-    except (SafetensorError, OSError) as e: raise InputError(f'{path} is damaged or not a safetensors file: {str(e).splitlines()[0]}') from None
+    tensors, _ = read_tensors(path)
     want = model.state_dict()
     for kind,names in dict(missing=want.keys() - tensors.keys(), unexpected=tensors.keys() - want.keys()).items():
         if names: raise InputError(f'{path} does not fit its config: {len(names)} {kind} tensor{"s"*(len(names) > 1)}: {", ".join(sorted(names)[:3])}')
@@ -331,13 +344,19 @@ def read_config(
     if not isinstance(sections, dict) or 'model' not in sections: raise InputError(f"{path} has no 'model' section: it is not a config of this library")
     return sections
 
+def shipped()->dict:
+    "Folders of the trained models that come with the package, by name."
+    home = Path(find_spec('vae_nbdev').origin).parent/'pretrained'
+    return {p.parent.name: p.parent for p in sorted(home.glob(f'*/{WEIGHTS_NAME}'))}
+
 def find_checkpoint(
-    path:Path, # A run folder, or a weights file in one
+    path:Path, # A run folder, a weights file in one, or the name of a model that comes with the package
 )->tuple:      # Paths of the weights and of the config
-    "The weights and the config that `path` means."
+    "The weights and the config that `path` means; what is on disk goes before a name."
     path = Path(path).expanduser()
+    if not path.exists(): path = shipped().get(str(path), path)
     weights = path/WEIGHTS_NAME if path.is_dir() else path
-    if not weights.is_file(): raise InputError(f'no checkpoint at {path}: give a run folder or a .safetensors file in one')
+    if not weights.is_file(): raise InputError(f'no checkpoint at {path}: give a run folder, a .safetensors file in one, or one of {", ".join(shipped())}')
     if weights.suffix != '.safetensors': raise InputError(f'{path} is not a .safetensors file: other formats can hold a program (a pickle), and none is loaded')
     return weights, weights.parent/CONFIG_NAME
 
@@ -394,12 +413,12 @@ def hub_files(
     try: return tuple(Path(hf_hub_download(name, f, **kw)) for f in (WEIGHTS_NAME, CONFIG_NAME))
     except Exception as e:
         reason = f'{type(why or e).__name__}: {why or e}'.splitlines()[0]
-        raise InputError(f'{name} is neither a folder here nor a model that the Hub gives ({reason})') from None
+        raise InputError(f'{name} is neither a folder here nor a model that the Hub gives ({reason}); without a network there are {", ".join(shipped())}') from None
 
 # %% ../nbs/06_vae.ipynb #d8810c57
 @patch(cls_method=True)
 def from_pretrained(cls:VAE,
-    name_or_path:str,            # A run folder, a weights file in one, or a Hub repository `owner/name`
+    name_or_path:str,            # A run folder, a weights file in one, a shipped model's name, or a Hub repository `owner/name`
     device:str='cpu',            # Where to put the model
     revision:str=None,           # Hub: branch, tag or commit
     token:str=None,              # Hub: access token, for a private repository
