@@ -5,13 +5,16 @@
 # %% auto #0
 __all__ = ['SPLITS', 'BINARIZE', 'SUFFIXES', 'DATASETS', 'InputError', 'check_choice', 'check_range', 'to_bytes', 'write_whole',
            'save_image', 'DatasetSpec', 'DataConfig', 'check_shape', 'data_root', 'cache_root', 'ImageSet',
-           'check_pixels', 'resize_images', 'set_channels', 'read_image', 'decode_images', 'read_idx', 'split_rows',
-           'load_data', 'load_dataset', 'Batches']
+           'check_pixels', 'resize_images', 'set_channels', 'read_image', 'map_images', 'decode_images', 'is_mapped',
+           'read_rows', 'read_idx', 'split_rows', 'load_data', 'load_dataset', 'Batches']
 
 # %% ../nbs/01_data.ipynb #c12256f1
-import difflib, gzip, hashlib, json, math, os, shutil, sys, uuid, warnings, zlib
+import difflib, gzip, hashlib, json, math, os, shutil, sys, uuid, warnings, weakref, zlib
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -236,6 +239,17 @@ def _flatten(im):
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im)
 
+# %% ../nbs/01_data.ipynb #0c14d010
+def _map_ahead(function, items, num_workers=1, depth=2):
+    "`map`, computed by threads that are at most `depth` results ahead and end with the loop that takes them."
+    pool, coming = ThreadPoolExecutor(num_workers, 'ahead'), deque()
+    try:
+        for item in items:
+            coming.append(pool.submit(function, item))
+            if len(coming) > depth: yield coming.popleft().result()
+        while coming: yield coming.popleft().result()
+    finally: pool.shutdown(cancel_futures=True)
+
 # %% ../nbs/01_data.ipynb #3954d1f2
 def _cache_key(paths, *settings):
     "A name that changes when a file, its size, its date or a setting changes."
@@ -246,14 +260,27 @@ def _cache_key(paths, *settings):
         key.update(f'{p.absolute()}|{s.st_size}|{s.st_mtime_ns}\n'.encode())
     return key.hexdigest()[:24]
 
+_mapped = {} # where mapped images are in memory: the open file behind them, and where in it they begin
+
+def map_images(
+    file:Path, # `.npy` file of images, uint8 `(n,c,h,w)`
+)->Tensor:     # The same
+    "Map a file into memory. Copy the images before you change them in place: batches are read from the file."
+    array = np.load(file, mmap_mode='c')
+    images, opened = torch.from_numpy(array), open(file, 'rb', buffering=0)
+    _mapped[images.data_ptr()] = opened, array.offset
+    weakref.finalize(array, opened.close) # when the last tensor that uses the mapping is gone
+    weakref.finalize(array, _mapped.pop, images.data_ptr())
+    return images
+
 def _read_cache(file):
     "Decoded images, mapped into memory, and the files that were skipped; None when they are not there, or damaged."
-    try: return np.load(file, mmap_mode='c'), json.loads(file.with_suffix('.json').read_text())
+    try: return map_images(file), json.loads(file.with_suffix('.json').read_text())
     except (OSError, ValueError, EOFError): return None
 
-def _try_read(out, i, path, *args):
-    "Read one file into row `i`; returns why it cannot be read, in a few words, or None."
-    try: out[i] = read_image(path, *args)
+def _try_read(path, *args):
+    "Read one file; returns its pixels, or why it cannot be read, in a few words."
+    try: return np.ascontiguousarray(read_image(path, *args))
     except UnidentifiedImageError: return 'not an image'
     except Exception as e: # decoders raise all kinds of errors on broken files
         return 'truncated' if 'truncated' in str(e).lower() else _reason(e)
@@ -274,45 +301,78 @@ def _with_progress(items, total, progress=True):
 
 # %% ../nbs/01_data.ipynb #8ad2816f
 def _decode_to(file, paths, image_size, channels, crop, num_workers, progress):
-    "Decode `paths` with several threads, straight into the array `file`; when that fails, nothing is left."
-    def decode(start): return [_try_read(out, i, paths[i], image_size, channels, crop) for i in range(start, min(start + 32, n))]
-    n, hint = len(paths), 'set VAE_NBDEV_CACHE to a folder that can be written'
-    shape = n, channels, image_size, image_size
-    with write_whole(file, hint) as tmp, warnings.catch_warnings():
+    "Decode `paths` with several threads, into the array `file`; when that fails, nothing is left."
+    def decode(start): return [_try_read(p, image_size, channels, crop) for p in paths[start:start + step]]
+    def write_header(f, rows):
+        f.seek(0)
+        np.lib.format.write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=(rows, channels, image_size, image_size)))
+    n, size, hint = len(paths), channels*image_size**2, 'set VAE_NBDEV_CACHE to a folder that can be written'
+    step, bad = max(1, min(32, 2**20//size)), []
+    with write_whole(file, hint) as tmp, open(tmp, 'r+b') as f, warnings.catch_warnings():
         warnings.simplefilter('ignore') # Pillow's remarks on odd files
-        if shutil.disk_usage(tmp.parent).free < math.prod(shape): raise InputError(f'{tmp.parent} has no room for {math.prod(shape)/1e9:.1f} GB of decoded images; {hint}')
-        out = np.lib.format.open_memmap(tmp, 'w+', np.uint8, shape)
-        pool = ThreadPoolExecutor(num_workers or min(8, os.cpu_count() or 1))
-        try: reasons = list(_with_progress(chain.from_iterable(pool.map(decode, range(0, n, 32))), n, progress))
-        finally: pool.shutdown(cancel_futures=True)
-        bad = [(i, r) for i,r in enumerate(reasons) if r]
+        if shutil.disk_usage(tmp.parent).free < n*size: raise InputError(f'{tmp.parent} has no room for {n*size/1e9:.1f} GB of decoded images; {hint}')
+        write_header(f, n)
+        with closing(_map_ahead(decode, range(0, n, step), num_workers, 2*num_workers)) as chunks:
+            for i,row in enumerate(_with_progress(chain.from_iterable(chunks), n, progress)):
+                if isinstance(row, str): bad.append((i, row))
+                else: f.write(row)
         if len(bad) == n: raise InputError(f'none of {n} files can be read as an image: {paths[0]} ({bad[0][1]})')
-        out.flush()
-        if bad: np.save(tmp, np.delete(out, [i for i,_ in bad], 0))
-        del out
+        write_header(f, n - len(bad))
         with write_whole(file.with_suffix('.json'), hint) as t: t.write_text(json.dumps(bad))
+
+def _num_cores():
+    "Cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def decode_images(
     paths:list,           # Image files
     image_size:int,       # Side of the result, pixels, 8 to 256
     channels:int=3,       # 1 or 3
     crop:int=None,        # Side of the centre square that is kept, in the file's pixels; by default the shorter side
-    num_workers:int=None, # Threads; by default one for each core, at most 8
+    num_workers:int=None, # Threads; by default one for each core that this process may use
     progress:bool=True,   # Show a progress bar when someone can see it
 )->tuple:                 # Images, uint8 `(n,channels,image_size,image_size)`; their files; `(file, reason)` of each that was skipped
-    "Decode files once; from then on the result is mapped into memory from `cache_root()`."
+    "Decode files once; from then on the result is mapped into memory from `cache_root()`, see `map_images`."
     check_shape(image_size, channels)
     for name,value in dict(crop=crop, num_workers=num_workers).items():
         if value is not None: check_range(value, name, 1)
     paths = [Path(p) for p in paths]
     if not paths: raise InputError('there are no files to decode')
     file = cache_root()/f'{_cache_key(paths, image_size, channels, crop)}.npy'
-    if _read_cache(file) is None: _decode_to(file, paths, image_size, channels, crop, num_workers, progress)
+    if _read_cache(file) is None: _decode_to(file, paths, image_size, channels, crop, num_workers or _num_cores(), progress)
     images, skipped = _read_cache(file)
     bad = [(paths[i], reason) for i,reason in skipped]
     if bad: print(_skipped_line(bad, len(paths)), file=sys.stderr)
     gone = {i for i,_ in skipped}
-    return torch.from_numpy(images), [p for i,p in enumerate(paths) if i not in gone], bad
+    return images, [p for i,p in enumerate(paths) if i not in gone], bad
+
+# %% ../nbs/01_data.ipynb #59a63b4a
+def _source(images):
+    "The open file behind mapped images, and where in it they begin; None for images that are in memory."
+    found = _mapped.get(images.untyped_storage().data_ptr()) if hasattr(os, 'preadv') else None
+    if found and images[0].is_contiguous(): return found[0], found[1] + images.storage_offset()
+
+def is_mapped(
+    images:Tensor, # uint8, `(n,c,h,w)`
+)->bool:
+    "Are these images read from a file, batch by batch?"
+    return _source(images) is not None
+
+def read_rows(
+    images:Tensor,     # uint8, `(n,c,h,w)`, in memory or mapped
+    rows:Tensor|slice, # Their numbers
+)->Tensor:             # uint8, `(b,c,h,w)`
+    "Some rows of images; of mapped images, they are read from the file."
+    source = _source(images)
+    if not source: return images[rows] if isinstance(rows, slice) else images.index_select(0, rows)
+    (file, start), size = source, images[0].numel()
+    starts = [start + r*images.stride(0) for r in (range(len(images))[rows] if isinstance(rows, slice) else rows.tolist())]
+    out = torch.empty(len(starts), *images.shape[1:], dtype=torch.uint8)
+    if hasattr(os, 'posix_fadvise'):
+        for s in starts: os.posix_fadvise(file.fileno(), s, size, os.POSIX_FADV_WILLNEED)
+    for s,row in zip(starts, out.numpy()):
+        if os.preadv(file.fileno(), [row], s) != size: raise InputError(f'{file.name} is shorter than it was: delete it and start again')
+    return out
 
 # %% ../nbs/01_data.ipynb #16b80915
 def read_idx(
@@ -431,11 +491,11 @@ def _load_folder(c, splits, download, progress):
     n = len(images)
     held = c.valid_size or max(1, round(0.05*n)) if n > 2 else 0
     rows = split_rows(n, held, held, c.split_seed)
-    valid, test, train = [[images[i] for i in rows[s][:c.limit]] for s in ('valid', 'test', 'train')]
-    x, kept, _ = decode_images(valid + test + train + others, c.image_size, c.channels, progress=progress)
-    kept = set(kept)
-    a = sum(p in kept for p in valid) # a broken file must not shift an image into another split
-    b = a + sum(p in kept for p in test)
+    valid, test, train = [[images[i] for i in rows[s][:c.limit].tolist()] for s in ('valid', 'test', 'train')]
+    x, _, bad = decode_images(valid + test + train + others, c.image_size, c.channels, progress=progress)
+    bad = {p for p,_ in bad}
+    a = len(valid) - len(bad.intersection(valid)) # a broken file must not shift an image into another split
+    b = a + len(test) - len(bad.intersection(test))
     parts = dict(valid=x[:a], test=x[a:b], train=x[b:][:c.limit])
     return {s: (parts[s] if len(parts[s]) else x, None) for s in splits}
 
@@ -493,16 +553,14 @@ class Batches:
         self.images, self.labels = images.to(device), None if labels is None else labels.to(device, torch.int64)
         self.batch_size, self.shuffle, self.flip, self.seed, self.drop_last = batch_size, shuffle, flip, seed, drop_last
         self.binarize = check_choice(binarize, BINARIZE, 'binarize')
-        self.device, self.epoch = self.images.device, 0
+        self.device, self.epoch, self.part = self.images.device, 0, (0, 1)
         if not len(self): raise InputError(f'batch_size {batch_size} is more than the {len(images)} images: drop_last leaves no batch')
 
     def __len__(self): return len(self.images)//self.batch_size if self.drop_last else -(-len(self.images)//self.batch_size)
-    def __iter__(self):
-        order = self.order()
-        return (self.batch(i, order) for i in range(len(self)))
+    def __iter__(self): return self.iterate()
 
     @property
-    def num_images(self): return min(len(self.images), len(self)*self.batch_size)
+    def num_images(self): return min(len(self.images), len(self)*self.batch_size) # of all parts together
 
 # %% ../nbs/01_data.ipynb #7a2ae46c
 @patch
@@ -520,16 +578,25 @@ def order(self:Batches)->Tensor|None:
     if self.shuffle: return torch.randperm(len(self.images), generator=self.generator(0)).to(self.device)
 
 @patch
-def batch(self:Batches,
+def cut(self:Batches,
+    i:int, # Number of the batch
+)->tuple:  # Images in the whole batch, and the slice of them that is `part`
+    "Which images of batch `i` belong to this process's part."
+    n, (k, m) = min(self.batch_size, len(self.images) - i*self.batch_size), self.part
+    return n, slice(*(j*(n//m) + min(j, n%m) for j in (k, k + 1)))
+
+@patch
+def take(self:Batches,
     i:int,             # Number of the batch, from 0
     order:Tensor=None, # What `order()` returned, to save computing it again
-)->tuple:              # `x`, float32 in [0,1], and `y`, labels or None
-    "Batch `i` of this epoch, made without the others."
+)->tuple:              # uint8 images, and labels or None
+    "Bytes and labels of batch `i` of this epoch."
     if not 0 <= i < len(self): raise IndexError(f'there is no batch {i}: an epoch has {len(self)}')
     if order is None: order = self.order()
-    at = slice(i*self.batch_size, (i+1)*self.batch_size)
-    rows = (lambda t: t[at]) if order is None else (lambda t: t.index_select(0, order[at]))
-    return self.floats(rows(self.images), i), None if self.labels is None else rows(self.labels)
+    first, mine = i*self.batch_size, self.cut(i)[1]
+    rows = slice(first + mine.start, first + mine.stop)
+    if order is not None: rows = order[rows]
+    return read_rows(self.images, rows), None if self.labels is None else self.labels[rows]
 
 # %% ../nbs/01_data.ipynb #1ff73c3a
 @patch
@@ -538,8 +605,28 @@ def floats(self:Batches,
     i:int,    # Number of the batch
 )->Tensor:    # float32 in [0,1], the same shape
     "The bytes of batch `i`, mirrored and binarised as asked, as floats."
-    g = self.generator(1 + i, self.device) if self.flip or self.binarize == 'dynamic' else None
-    if self.flip: x = torch.where(torch.rand(len(x), 1, 1, 1, generator=g, device=self.device) < 0.5, x.flip(3), x)
+    g, (n, mine) = self.generator(1 + i, self.device) if self.flip or self.binarize == 'dynamic' else None, self.cut(i)
+    if self.flip: x = torch.where(torch.rand(n, 1, 1, 1, generator=g, device=self.device)[mine] < 0.5, x.flip(3), x)
     if self.binarize == 'none': return x.float().div_(255)
-    u = 127 if self.binarize == 'threshold' else torch.randint(0, 255, x.shape, generator=g, dtype=torch.uint8, device=self.device)
+    u = 127 if self.binarize == 'threshold' else torch.randint(0, 255, (n, *x.shape[1:]), generator=g, dtype=torch.uint8, device=self.device)[mine]
     return (u < x).float()
+
+# %% ../nbs/01_data.ipynb #af3d90dc
+@patch
+def batch(self:Batches,
+    i:int,             # Number of the batch, from 0
+    order:Tensor=None, # What `order()` returned, to save computing it again
+)->tuple:              # `x`, float32 in [0,1], and `y`, labels or None
+    "Batch `i` of this epoch, made without the others."
+    x, y = self.take(i, order)
+    return self.floats(x, i), y
+
+@patch
+def iterate(self:Batches,
+    start:int=0 # Number of the first batch
+)->Iterator:    # Pairs `x`, `y` like those of `batch`
+    "Batches `start`, `start + 1`, … of this epoch, as `epoch` and `part` are now; mapped images are read two batches ahead."
+    now, order, numbers = copy(self), self.order(), range(start, len(self))
+    def take(i): return now.take(i, order)
+    taken = _map_ahead(take, numbers) if _source(self.images) else map(take, numbers)
+    return ((now.floats(x, i), y) for i,(x, y) in zip(numbers, taken))

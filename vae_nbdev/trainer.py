@@ -25,7 +25,7 @@ from fastcore.imports import IN_NOTEBOOK
 from fastprogress.fastprogress import ConsoleProgressBar, ProgressBar
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from .data import Batches, InputError, check_choice, check_range, save_image, write_whole
+from .data import Batches, InputError, check_choice, check_range, is_mapped, save_image, write_whole
 from .loss import BETA_SCHEDULES, beta_at, free_bits
 from .plot import enlarge, image_grid
 from .vae import VAE, Bound
@@ -165,10 +165,12 @@ def on_device(
     device,            # Where they are needed
     part:tuple=(0, 1), # `(k, m)`: the k-th of m parts of each batch
 )->Batches:            # A copy: setting its epoch leaves the caller's alone
-    "The same batches, kept and cut on `device`."
+    "The same batches, kept and cut on `device`; images that are read from a file stay where they are."
     moved = copy.copy(batches)
+    moved.part = part
+    if is_mapped(batches.images): return moved
     moved.images, moved.labels = moved.images.to(device), None if moved.labels is None else moved.labels.to(device)
-    moved.device, moved.part = moved.images.device, part
+    moved.device = moved.images.device
     return moved
 
 # %% ../nbs/07_trainer.ipynb #2fe620d8
@@ -242,7 +244,7 @@ def train_epoch(self:Trainer
     if not self.midway: self.begin_epoch()
     start, first, self.midway = perf_counter(), self.step, False
     self.model.train()
-    for i,(x,y) in enumerate(self.train.iterate(self.step - self.epoch*n), self.step - self.epoch*n):
+    for i,(x,y) in enumerate(self.there(self.train.iterate(self.step - self.epoch*n)), self.step - self.epoch*n):
         if not self.epoch: self.model.likelihood.check(x) # later epochs show the same images
         self.beta = beta_at(self.step/n, c.beta_max, c.beta_annealing_period, c.beta_schedule)
         self.set_learning_rate()
@@ -286,7 +288,7 @@ def validate(self:Trainer
     "One pass over the validation batches, with the same noise after every epoch."
     self.model.eval()
     noise, model, total = self.noise('valid'), self.final.eval(), 0.
-    for i,(x,y) in enumerate(self.valid):
+    for i,(x,y) in enumerate(self.there(self.valid)):
         if not self.epoch: self.model.likelihood.check(x)
         with self.autocast: bound = model(x, y, eps=self.eps(self.valid, i, noise))
         total = total + torch.cat([bound.distortion[:,None], bound.rate[:,None], bound.rate_dims], 1).sum(0)
@@ -314,6 +316,13 @@ def noise(self:Trainer,
 )->torch.Generator: # On the trainer's device
     "Random numbers that depend on the seed and on `key` only, so that nothing else can disturb them."
     return torch.Generator(self.device).manual_seed(random.Random(f'{self.config.seed}/{key}').getrandbits(63))
+
+@patch
+def there(self:Trainer,
+    batches, # Pairs of images and labels, on any device
+):           # The same on the trainer's
+    "Move batches that were cut elsewhere."
+    return ((x.to(self.device), None if y is None else y.to(self.device)) for x,y in batches)
 
 @patch
 def eps(self:Trainer,
