@@ -63,13 +63,15 @@ def load_config(
 # %% ../nbs/10_config.ipynb #f404624a
 _digits = with_settings(Config(), dataset='digits', latent_dim=8, width=32, depth=2, activation='silu', encoder_labels='onehot', decoder_labels=True,
                         likelihood_type='discretized_logistic', scale=0.1, scale_mode='learned', num_levels=17, num_epochs=60, batch_size=64, learning_rate=3e-3)
-_mnist = with_settings(Config(), dataset='mnist', binarize='dynamic', latent_dim=24, width=32, depth=2, upsample='pixelshuffle',
-                       likelihood_type='bernoulli', num_epochs=30, batch_size=128, learning_rate=4e-3, adam_beta2=0.99)
+_mnist = with_settings(Config(), dataset='mnist', binarize='dynamic', latent_dim=24, width=32, depth=2, block_stages='all', upsample='pixelshuffle',
+                       likelihood_type='bernoulli', num_epochs=60, batch_size=128, learning_rate=4e-3, adam_beta2=0.99, ema_decay=0.999, mixed_precision='auto')
+_mnist_labels = with_settings(_mnist, encoder_labels='onehot', decoder_labels=True, num_epochs=40)
+_mnist_large = with_settings(_mnist, latent_dim=40, width=64, num_blocks=4, activation='silu', num_epochs=300, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.9995)
 _celeba = with_settings(Config(), dataset='celeba', image_size=64, latent_dim=20, width=32, depth=4, likelihood_type='gaussian',
-                        beta_max=1., beta_annealing_period=10., num_epochs=30, batch_size=128, learning_rate=1e-3, flip=True)
+                        beta_max=1., beta_annealing_period=10., num_epochs=30, batch_size=128, learning_rate=1e-3, flip=True, mixed_precision='auto')
 _perceptual = with_settings(_celeba, image_size=128, latent_dim=128, num_blocks=2, likelihood_type='laplace', beta_max=0.02, beta_annealing_period=0.,
                             num_epochs=50, batch_size=64)
-PRESETS = dict(digits=_digits, mnist=_mnist, celeba=_celeba, perceptual=_perceptual)
+PRESETS = {'digits': _digits, 'mnist': _mnist, 'mnist-labels': _mnist_labels, 'mnist-large': _mnist_large, 'celeba': _celeba, 'perceptual': _perceptual}
 PRESET_OF = dict(digits='digits', mnist='mnist', fashion_mnist='mnist', kmnist='mnist', cifar10='celeba', celeba='celeba', folder='celeba')
 
 # %% ../nbs/10_config.ipynb #f8f0b01e

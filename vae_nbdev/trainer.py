@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LR_SCHEDULES', 'PRECISIONS', 'TRACKERS', 'COLLAPSED', 'weighted_loss', 'TrainConfig', 'lr_at', 'make_optimizer',
-           'update_average', 'Callback', 'make_accelerator', 'on_device', 'Trainer', 'compiled', 'length',
+           'update_average', 'Callback', 'has_bf16', 'make_accelerator', 'on_device', 'Trainer', 'compiled', 'length',
            'TrainingError', 'out_of_memory', 'TerminalBar', 'NotebookBar', 'Progress', 'HistoryFile', 'read_history',
            'pictures', 'SamplePictures']
 
@@ -47,7 +47,7 @@ def weighted_loss(
 
 # %% ../nbs/07_trainer.ipynb #fd5c1f00
 LR_SCHEDULES = ('constant', 'cosine', 'plateau')
-PRECISIONS = dict(no=None, bf16=torch.bfloat16, fp16=torch.float16)
+PRECISIONS = dict(auto=None, no=None, bf16=torch.bfloat16, fp16=torch.float16)
 TRACKERS = [name for name in map(str, LoggerType) if name != 'all'] # those that Accelerate knows
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class TrainConfig:
     detect_collapse:bool=True       # Warn of latents whose rate stays near zero
     tracker:str='none'              # none, tensorboard, wandb, or several: tensorboard,wandb
     device:str='auto'               # auto (CUDA, MPS, else CPU) or cpu
-    mixed_precision:str='no'        # no, bf16 or fp16
+    mixed_precision:str='no'        # no, bf16, fp16, or auto: bf16 where the hardware has it, else no
     compile:bool=False              # Compile the model: minutes at the start, faster steps on a GPU
     seed:int=0                      # Seed of weights, noise and order of images
 
@@ -146,6 +146,14 @@ class Callback:
     def warn(self, trainer, text): "Something that the user should know of."
 
 # %% ../nbs/07_trainer.ipynb #1c8c74c4
+def has_bf16(
+    device:torch.device, # Where the model is
+)->bool:
+    "Can this hardware multiply 16-bit numbers of the bfloat kind faster than 32-bit ones?"
+    if device.type == 'cuda': return torch.cuda.get_device_capability(device)[0] >= 8
+    can = getattr(torch.cpu, 'get_capabilities', dict)() # older versions of PyTorch do not tell
+    return device.type == 'cpu' and bool(can.get('amx_bf16') or can.get('avx512_bf16'))
+
 def make_accelerator(
     config:TrainConfig, # Its device, mixed_precision and trackers
     folder:Path=None,   # Where trackers may write
@@ -155,7 +163,7 @@ def make_accelerator(
     if missing: raise InputError(f'tracker {missing[0]} is not installed: pip install {missing[0].replace("_", "-")}')
     if not torch.distributed.is_available() or not torch.distributed.is_initialized(): AcceleratorState._reset_state(reset_partial_state=True)
     shared = int(os.environ.get('WORLD_SIZE', 1)) > 1 and not torch.cuda.is_available() # several processes without GPUs meet on the CPU
-    accelerator = Accelerator(cpu=config.device == 'cpu' or shared, mixed_precision=config.mixed_precision, log_with=config.trackers or None, project_dir=folder)
+    accelerator = Accelerator(cpu=config.device == 'cpu' or shared, mixed_precision='no' if config.mixed_precision == 'auto' else config.mixed_precision, log_with=config.trackers or None, project_dir=folder)
     if config.mixed_precision == 'fp16' and accelerator.device.type == 'cpu':
         raise InputError('mixed_precision fp16 needs a GPU: on a CPU use bf16 or no')
     return accelerator
@@ -187,8 +195,9 @@ class Trainer:
         self.config, self.accelerator = config, make_accelerator(config, folder)
         self.device, self.main, world = self.accelerator.device, self.accelerator.is_main_process, self.accelerator.num_processes
         self.callbacks = sorted((c for c in callbacks if self.main or c.everywhere), key=lambda c: c.order)
-        self.autocast = torch.autocast(self.device.type, PRECISIONS[config.mixed_precision]) if config.mixed_precision != 'no' else nullcontext()
-        if config.mixed_precision != 'no': model = model.to(memory_format=torch.channels_last) # the order in which 16-bit convolutions are fast
+        precision = config.mixed_precision if config.mixed_precision != 'auto' else 'bf16' if has_bf16(self.device) else 'no'
+        self.autocast = torch.autocast(self.device.type, PRECISIONS[precision]) if precision != 'no' else nullcontext()
+        if precision != 'no': model = model.to(memory_format=torch.channels_last) # the order in which 16-bit convolutions are fast
         self.model, part = model.to(self.device), (self.accelerator.process_index, world)
         self.train, self.valid = (on_device(b, self.device, part) for b in (train, valid))
         self.optimizer = make_optimizer(self.model, config)
