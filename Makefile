@@ -36,6 +36,9 @@ prepare: $(VENV)/.dev ## before a commit: export the package, clean the notebook
 run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/02_elbo.ipynb"] [FLAGS="slow data"]
 	$(BIN)/python tools/run.py $(NB) --flags "$(FLAGS)"
 
+bench: $(VENV)/.dev ## measure speed and memory side by side, into results; takes a quarter of an hour on a quiet machine
+	for name in loop peers data memory layers start; do echo "== $$name"; $(BIN)/python bench/$$name.py || exit 1; done
+
 docs: $(VENV)/.dev ## render the site into _docs
 	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: install it from https://quarto.org/docs/get-started'; exit 1; }
 	$(BIN)/nbdev_docs
@@ -43,4 +46,4 @@ docs: $(VENV)/.dev ## render the site into _docs
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info
 
-.PHONY: help demo test prepare run docs clean
+.PHONY: help demo test prepare run bench docs clean

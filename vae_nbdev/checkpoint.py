@@ -149,6 +149,7 @@ class Checkpoints(Callback):
         self.write(t, False)
 
     def write(self, t, midway):
+        if not all(p.isfinite().all() for p in t.model.parameters()): return # the next step will say so; a broken state helps nobody
         write_checkpoint(t, self.folder/'checkpoints', midway)
         self.saved = perf_counter()
 
@@ -157,10 +158,15 @@ class Interruptible(Callback):
     "Let Ctrl-C and a request to terminate end the run after its step, so that it can be saved; a second one ends it at once."
     order, everywhere = -10, True
     signals = signal.SIGINT, signal.SIGTERM
+    def __init__(self,
+        grace:float=2. # Seconds in which further signals count as the same one: a launcher passes on what the terminal has sent already
+    ): self.grace = grace
+
     def before_fit(self, t):
         def stop(number, frame):
-            if t.interrupted: raise KeyboardInterrupt
-            t.interrupted = True
+            if t.interrupted and perf_counter() - self.first > self.grace: raise KeyboardInterrupt
+            if t.interrupted: return
+            t.interrupted, self.first = True, perf_counter()
             if t.main: os.write(2, b'\nfinishing this step and saving; once more stops at once\n')
         in_main = threading.current_thread() is threading.main_thread() # only there can signals be caught
         self.before = {s: signal.signal(s, stop) for s in self.signals} if in_main else {}
