@@ -39,6 +39,10 @@ run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/02_
 bench: $(VENV)/.dev ## measure speed and memory side by side, into results; takes a quarter of an hour on a quiet machine
 	for name in loop peers data memory layers start; do echo "== $$name"; $(BIN)/python bench/$$name.py || exit 1; done
 
+study: $(VENV)/.dev ## run a study and store its outputs and numbers: make study NAME=mnist (hours for some; it goes on where it was stopped)
+	@ls nbs/*_$(NAME).ipynb >/dev/null 2>&1 || { echo 'Which study? make study NAME=mnist'; exit 2; }
+	$(BIN)/python tools/run.py nbs/*_$(NAME).ipynb --flags "slow data"
+
 docs: $(VENV)/.dev ## render the site into _docs
 	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: install it from https://quarto.org/docs/get-started'; exit 1; }
 	$(BIN)/nbdev_docs
@@ -46,4 +50,4 @@ docs: $(VENV)/.dev ## render the site into _docs
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info
 
-.PHONY: help demo test prepare run bench docs clean
+.PHONY: help demo test prepare run bench study docs clean

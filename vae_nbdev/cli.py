@@ -441,7 +441,7 @@ def warn_of_schedule(
 # %% ../nbs/12_cli.ipynb #eab10aee
 def vae_train(
     run_name:str,               # Name of the run; its folder is runs/RUN_NAME
-    preset:str=None,            # digits, mnist, celeba or perceptual; without one, the preset made for --dataset, digits by default
+    preset:str=None,            # digits, mnist, mnist-labels, mnist-large, celeba or perceptual; without one, the preset made for --dataset, digits by default
     runs:str='runs',            # Folder that holds the runs
     resume:bool=False,          # Go on where the run of this name has stopped; num_epochs, learning_rate and a few others may change
     overwrite:bool=False,       # Replace a run of the same name
@@ -500,9 +500,7 @@ def load_model(
 ):                  # A `VAE`
     "Load a model for a command, and warn of latents that had collapsed when it was saved."
     from vae_nbdev.checkpoint import collapse_text
-    from vae_nbdev.data import InputError
     from vae_nbdev.vae import VAE, read_tensors
-    if checkpoint is None: raise InputError('which model? give --checkpoint_path, a run folder or a weights file in one')
     model, weights = VAE.from_pretrained(checkpoint), files_of(checkpoint)[0]
     num = read_tensors(weights)[1].get('collapsed') if weights else 0
     if num: print(f'warning: {collapse_text(num, model.config.latent_dim)}', file=sys.stderr)
@@ -637,7 +635,7 @@ def draw_walk(
 
 # %% ../nbs/12_cli.ipynb #e489aad8
 def vae_generate(
-    checkpoint_path:str=None,       # Run folder, or a weights file in one
+    checkpoint_path:str=None,       # Run folder, weights file in one, or shipped model (default: mnist; with --labels, mnist-labels)
     num_samples:int=64,             # Number of images
     output_path:str='samples.png',  # PNG file to write
     grid_size:int=None,             # Images in a row; for interpolate, traverse, grid and manifold, steps (default: 8, or one column a class)
@@ -667,6 +665,7 @@ def vae_generate(
     for name in ('temperature', 'extent'):
         if not 0 <= flags[name] < math.inf: raise InputError(f'{name} must not be negative or infinite, got {flags[name]}')
     output_path = png_path(output_path)
+    if checkpoint_path is None: checkpoint_path = 'mnist' if labels is None and sampler != 'class' else 'mnist-labels'
     model = load_model(checkpoint_path)
     if info_only: return print(model_info(model, checkpoint_path))
     in_turn = model.config.decoder_labels and labels is None and sampler in ('prior', 'class', 'weighted', 'gmm')
@@ -697,7 +696,7 @@ def read_labels(
 
 # %% ../nbs/12_cli.ipynb #1fc1ef0f
 def vae_reconstruct(
-    checkpoint_path:str=None,               # Run folder, or a weights file in one
+    checkpoint_path:str='mnist',             # Run folder, weights file in one, or shipped model: mnist, mnist-labels
     num_images:int=32,                      # Number of images
     output_path:str='reconstructions.png',  # PNG file to write
     grid_size:int=8,                        # Images in a row
@@ -724,7 +723,7 @@ def vae_reconstruct(
 
 # %% ../nbs/12_cli.ipynb #662c4263
 def vae_evaluate(
-    checkpoint_path:str=None,         # Run folder, or a weights file in one
+    checkpoint_path:str='mnist',       # Run folder, weights file in one, or shipped model: mnist, mnist-labels
     dataset:str=None,                 # Data set to measure on (default: the run's)
     data_root:str=None,               # Where it is, for dataset folder the images (default: as in the run)
     split:str='test',                 # train, valid or test
@@ -734,20 +733,21 @@ def vae_evaluate(
     levels:int=0,                     # Grey levels to dequantise the data from, which gives a density bits per dimension; 0: do not
     batch_size:int=100,               # Images at a time
     seed:int=0,                       # Seed of z, and of dynamic binarisation
-    output_path:str=None,             # JSON file to write (default: evaluation.json beside the weights)
+    output_path:str=None,             # JSON file to write (default: evaluation.json beside the weights; here, for a shipped model)
 ):
     "Measure a trained VAE: NLL by importance sampling, rate, distortion, active units."
     import json
     from vae_nbdev.data import check_range, write_whole
     from vae_nbdev.evaluate import evaluate, format_table
-    from vae_nbdev.vae import find_checkpoint
+    from vae_nbdev.vae import find_checkpoint, shipped
     for name, value in dict(num_importance_samples=num_importance_samples, batch_size=batch_size).items(): check_range(value, name, 1)
     check_range(seed, 'seed', 0, 2**32 - 1)
     model = load_model(checkpoint_path)
     found, binarize = load_images(checkpoint_path, model, dataset, data_root, split, limit, binarize)
     result = evaluate(model, found.images, found.labels, binarize=binarize, k=num_importance_samples, batch_size=batch_size, seed=seed, levels=levels)
     result = dict(checkpoint=str(checkpoint_path), dataset=found.name, split=split) | result
-    path = Path(output_path) if output_path else find_checkpoint(checkpoint_path)[0].parent/'evaluation.json'
+    home = Path() if checkpoint_path in shipped() and not Path(checkpoint_path).exists() else find_checkpoint(checkpoint_path)[0].parent
+    path = Path(output_path) if output_path else home/'evaluation.json'
     with write_whole(path) as tmp: tmp.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
     print(f'{format_table(result)}\nin {path}')
 

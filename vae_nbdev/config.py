@@ -65,7 +65,7 @@ _digits = with_settings(Config(), dataset='digits', latent_dim=8, width=32, dept
                         likelihood_type='discretized_logistic', scale=0.1, scale_mode='learned', num_levels=17, num_epochs=60, batch_size=64, learning_rate=3e-3)
 _mnist = with_settings(Config(), dataset='mnist', binarize='dynamic', latent_dim=24, width=32, depth=2, block_stages='all', upsample='pixelshuffle',
                        likelihood_type='bernoulli', num_epochs=60, batch_size=128, learning_rate=4e-3, adam_beta2=0.99, ema_decay=0.999, mixed_precision='auto')
-_mnist_labels = with_settings(_mnist, encoder_labels='onehot', decoder_labels=True, num_epochs=40)
+_mnist_labels = with_settings(_mnist, encoder_labels='onehot', decoder_labels=True, num_epochs=25)
 _mnist_large = with_settings(_mnist, latent_dim=40, width=64, num_blocks=4, activation='silu', num_epochs=300, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.9995)
 _celeba = with_settings(Config(), dataset='celeba', image_size=64, latent_dim=20, width=32, depth=4, likelihood_type='gaussian',
                         beta_max=1., beta_annealing_period=10., num_epochs=30, batch_size=128, learning_rate=1e-3, flip=True, mixed_precision='auto')

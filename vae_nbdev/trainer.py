@@ -278,7 +278,7 @@ def backward(self:Trainer,
     i:int,    # Number of the batch in its epoch
 )->Tensor:    # Sums of distortion and rate over the whole batch, in nats, `(2,)`
     "Compute the gradient of one batch, in as many parts as asked for."
-    c, eps, both = self.config, self.eps(self.train, i, self.epoch_noise), torch.zeros(2, device=self.device)
+    c, eps, both = self.config, self.eps(self.train, i, self.epoch_noise), 0.
     n, world, k = length(self.train, i), self.accelerator.num_processes, max(1, -(-len(x)//c.gradient_accumulation_steps))
     for a in (starts := range(0, max(1, len(x)), k)):
         part, last = slice(a, a + k), a == starts[-1]
@@ -286,8 +286,10 @@ def backward(self:Trainer,
             with self.autocast: bound = self.net(x[part], None if y is None else y[part], eps=eps[part])
             rates = self.everyone(bound.rate_dims.detach().sum(0))/n if c.free_bits else None
             loss = weighted_loss(bound, self.beta, c.free_bits, n, rates)
-            self.accelerator.backward(loss if world == 1 else world*loss) # the processes' gradients are averaged, and must be added
-        both += torch.stack([bound.distortion, bound.rate]).detach().sum(1)
+            if world > 1: loss = world*loss # the processes' gradients are averaged, and must be added
+            if self.accelerator.scaler: self.accelerator.backward(loss)
+            else: loss.backward()
+        both = both + torch.stack([bound.distortion.detach(), bound.rate.detach()]).sum(1)
     return self.everyone(both)
 
 @patch
@@ -342,7 +344,7 @@ def eps(self:Trainer,
     "Noise for batch `i`: drawn for the whole batch, so that a process's part does not depend on how many there are."
     k, m = batches.part
     whole = torch.randn(length(batches, i), self.model.config.latent_dim, generator=noise, device=self.device)
-    return whole.tensor_split(m)[k]
+    return whole if m == 1 else whole.tensor_split(m)[k]
 
 def length(batches, i):
     "Number of images in batch `i`, all parts together."

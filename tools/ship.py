@@ -1,0 +1,55 @@
+"""Put a trained run into the package: `python tools/ship.py runs/study/mnist mnist`.
+
+Copies weights and settings to vae_nbdev/pretrained/NAME and writes the model card from the run and from results/mnist.json."""
+import argparse, json, sys
+from pathlib import Path
+from vae_nbdev.config import load_config
+from vae_nbdev.trainer import read_history
+from vae_nbdev.vae import VAE
+
+ROOT = Path(__file__).resolve().parent.parent
+CARD = """---
+library_name: vae_nbdev
+pipeline_tag: unconditional-image-generation
+tags: [vae, variational-autoencoder, mnist]
+license: apache-2.0
+---
+
+# {name}
+
+{what} It comes with the package: `VAE.from_pretrained('{name}')`, or `vae_generate{flags}`.
+
+| | |
+|---|---|
+| data | MNIST (LeCun, Cortes & Burges): 55,000 images to train on, 5,000 to choose the epoch by, split with seed {split_seed}; pixels binarised dynamically |
+| objective | the ELBO, beta 1: Bernoulli likelihood, one layer of {latent_dim} Gaussian latents |
+| size | {params:,} parameters, float32 |
+| command | `vae_train {name} --preset {name}`: {epochs} epochs, seed {seed}{minutes} |
+| validation | ELBO {elbo:.2f} nats per image{given}, epoch {epoch} of the history{nll} |
+| limits | draws digits of 28×28 pixels and nothing else; its blurs are those of a factorised likelihood |
+"""
+
+def card(run, name):
+    "The text of the model card."
+    config, history = load_config(run/'config.json'), read_history(run/'history.csv')
+    best = max(history, key=lambda h: h['valid_elbo'])
+    results = json.loads((ROOT/'results/mnist.json').read_text()) if (ROOT/'results/mnist.json').exists() else {}
+    spent, nll = results.get('training', {}).get('runs', {}).get(name), results.get('nll', {}).get('nll') if name == 'mnist' else None
+    labels = config.model.decoder_labels
+    return CARD.format(
+        name=name, what='A VAE of handwritten digits, told the class it is to draw.' if labels else 'A VAE of handwritten digits.', flags=' --labels 7' if labels else '',
+        split_seed=config.data.split_seed, latent_dim=config.model.latent_dim, params=sum(p.numel() for p in VAE(config.model).parameters()), epochs=config.train.num_epochs,
+        seed=config.train.seed, minutes=f", {spent['minutes']:.0f} minutes on two CPU cores" if spent else '', elbo=best['valid_elbo'], epoch=best['epoch'],
+        given=', a bound on log p(x|y)' if labels else '', nll=f"; NLL {nll['value']:.2f} ± {nll['error']:.2f} nats on the 10,000 test images, importance sampling with K = 1000 (results/mnist.json)" if nll else '')
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('run', type=Path, help='folder of a finished run')
+    parser.add_argument('name', help='name of the shipped model')
+    args = parser.parse_args()
+    if not (args.run/'model.safetensors').exists(): sys.exit(f'{args.run} holds no trained run')
+    folder = ROOT/'vae_nbdev/pretrained'/args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in 'model.safetensors', 'config.json': (folder/file).write_bytes((args.run/file).read_bytes())
+    (folder/'README.md').write_text(card(args.run, args.name), encoding='utf-8')
+    print(f'{folder}: {sum(p.stat().st_size for p in folder.iterdir())/1e6:.2f} MB')
