@@ -9,11 +9,18 @@ from nbdev.config import get_config
 from nbdev.frontmatter import FrontmatterProc
 from nbdev.process import NBProcessor
 
+os.environ.setdefault('OMP_NUM_THREADS', '1') # before torch is imported: these tensors are small, and on a shared machine threads wait for each other
+
 ASSERTS = re.compile(r'(assert|test|expect)_\w+$')
 
 
 def pytest_addoption(parser):
     parser.addoption('--nb-flags', default='', help='Space-separated nbdev flags whose cells run too, e.g. "slow data"')
+
+
+def pytest_configure(config):
+    # without the flag `data` the tests are the same on every machine, whatever it holds
+    if 'data' not in config.getoption('--nb-flags').split(): os.environ.pop('VAE_NBDEV_DATA', None)
 
 
 def pytest_collect_file(file_path, parent):

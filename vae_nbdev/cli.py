@@ -202,17 +202,13 @@ def load_sets(
 def join_processes(
     config,      # A `TrainConfig`
     folder:Path, # Where trackers may write
-)->tuple:        # An accelerator, and the config with the device that the processes can share
+):                # An `Accelerator`
     "Meet the other processes of this run, if there are any."
-    from dataclasses import replace
     from vae_nbdev.trainer import make_accelerator
     accelerator = make_accelerator(config, folder)
-    if accelerator.num_processes < int(os.environ.get('WORLD_SIZE', 1)): # several processes, but no GPUs
-        config = replace(config, device='cpu')
-        accelerator = make_accelerator(config, folder)
     if 'ACCELERATE_MIXED_PRECISION' in os.environ and 'MASTER_PORT' in os.environ and accelerator.num_processes == 1:
         print('warning: accelerate launch has started one process only; with --multi_gpu it starts several, on a CPU too', file=sys.stderr)
-    return accelerator, config
+    return accelerator
 
 # %% ../nbs/12_cli.ipynb #bb206e31
 def keep_memory():
@@ -305,7 +301,7 @@ def train_run(
     keep_memory()
     folder, d = Path(folder), config.data
     if not resume: refuse_run(folder, overwrite)
-    accelerator, t = join_processes(config.train, folder/'tracking')
+    t, accelerator = config.train, join_processes(config.train, folder/'tracking')
     with ExitStack() as first:
         if not speaks(): first.enter_context(redirect_stderr(io.StringIO())) # remarks on the same files
         first.enter_context(accelerator.local_main_process_first())

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LR_SCHEDULES', 'PRECISIONS', 'TRACKERS', 'COLLAPSED', 'weighted_loss', 'TrainConfig', 'lr_at', 'make_optimizer',
-           'update_average', 'Callback', 'has_bf16', 'make_accelerator', 'on_device', 'Trainer', 'compiled', 'length',
+           'update_average', 'Callback', 'has_bf16', 'make_accelerator', 'on_device', 'Trainer', 'compiled',
            'TrainingError', 'out_of_memory', 'TerminalBar', 'NotebookBar', 'Progress', 'HistoryFile', 'read_history',
            'pictures', 'SamplePictures']
 
@@ -279,7 +279,7 @@ def backward(self:Trainer,
 )->Tensor:    # Sums of distortion and rate over the whole batch, in nats, `(2,)`
     "Compute the gradient of one batch, in as many parts as asked for."
     c, eps, both = self.config, self.eps(self.train, i, self.epoch_noise), 0.
-    n, world, k = length(self.train, i), self.accelerator.num_processes, max(1, -(-len(x)//c.gradient_accumulation_steps))
+    n, world, k = self.train.cut(i)[0], self.accelerator.num_processes, max(1, -(-len(x)//c.gradient_accumulation_steps))
     for a in (starts := range(0, max(1, len(x)), k)):
         part, last = slice(a, a + k), a == starts[-1]
         with nullcontext() if last else self.accelerator.no_sync(self.net):
@@ -342,13 +342,8 @@ def eps(self:Trainer,
     noise:torch.Generator, # Source of the noise
 )->Tensor:                 # Noise for this process's images, `(n, latent_dim)`
     "Noise for batch `i`: drawn for the whole batch, so that a process's part does not depend on how many there are."
-    k, m = batches.part
-    whole = torch.randn(length(batches, i), self.model.config.latent_dim, generator=noise, device=self.device)
-    return whole if m == 1 else whole.tensor_split(m)[k]
-
-def length(batches, i):
-    "Number of images in batch `i`, all parts together."
-    return min(batches.batch_size, len(batches.images) - i*batches.batch_size)
+    n, mine = batches.cut(i)
+    return torch.randn(n, self.model.config.latent_dim, generator=noise, device=self.device)[mine]
 
 @patch
 def everyone(self:Trainer,
