@@ -41,11 +41,14 @@ bench: $(VENV)/.dev ## measure speed and memory side by side, into results; take
 
 study: $(VENV)/.dev ## run a study and store its outputs and numbers: make study NAME=mnist (hours for some; it goes on where it was stopped)
 	@ls nbs/*_$(NAME).ipynb >/dev/null 2>&1 || { echo 'Which study? make study NAME=mnist'; exit 2; }
-	$(BIN)/python tools/run.py nbs/*_$(NAME).ipynb --flags "slow data"
+	VAE_NBDEV_STUDY=run $(BIN)/python tools/run.py nbs/*_$(NAME).ipynb --flags "slow data"
 
 docs: $(VENV)/.dev ## render the site into _docs
-	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: install it from https://quarto.org/docs/get-started'; exit 1; }
+	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: pip install quarto-cli, or see https://quarto.org/docs/get-started'; exit 1; }
+	$(BIN)/python tools/readme.py
+	touch README.md # or nbdev_docs would write its own
 	$(BIN)/nbdev_docs
+	@! grep -rlE '\?@(fig|eq|tbl)-' _docs --include='*.html' || { echo 'These pages have references that lead nowhere'; exit 1; }
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info

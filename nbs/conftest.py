@@ -1,8 +1,11 @@
 """pytest for the chapters: one item for each cell that asserts something, and one that runs the notebook to its end.
 
 A notebook is executed once, in order, in one shell; an item first runs the cells above it that have not run yet.
+A study is executed once more, from end to end with all flagged cells, as a quick study: tiny budgets and images made for it.
 Cells that nbdev would skip are skipped here: `#| eval: false`, and the flags of `tst_flags` unless `--nb-flags` names them."""
-import ast, os, re
+import ast, os, re, shutil, tempfile
+from pathlib import Path
+from unittest import mock
 import pytest
 from execnb.shell import CaptureShell, format_exc
 from nbdev.config import get_config
@@ -40,15 +43,16 @@ def asserts(source):
 class Notebook(pytest.File):
     def collect(self):
         skip = set(get_config().tst_flags.split()) - set(self.config.getoption('--nb-flags').split())
-        nb = NBProcessor(self.path, procs=FrontmatterProc, process=True).nb
-        self.shell, self.done, self.broken, self.todo = None, 0, None, []
-        for i, cell in enumerate(nb.cells):
+        self.shell, self.done, self.broken, self.todo, self.all = None, 0, None, [], []
+        for i, cell in enumerate(NBProcessor(self.path, procs=FrontmatterProc, process=True).nb.cells):
             direc = cell.directives_ or {}
-            if cell.cell_type != 'code' or (direc.get('eval:') or [''])[0].lower() == 'false' or skip & direc.keys(): continue
-            self.todo.append((i, cell.source))
+            if cell.cell_type != 'code' or (direc.get('eval:') or [''])[0].lower() == 'false': continue
+            self.all.append((i, cell.source))
+            if not skip & direc.keys(): self.todo.append((i, cell.source))
         for n, (i, source) in enumerate(self.todo):
             if asserts(source): yield Cells.from_parent(self, name=f'cell {i}', upto=n + 1)
         yield Cells.from_parent(self, name='to the end', upto=len(self.todo))
+        if any('if study.quick' in source for _, source in self.all): yield QuickStudy.from_parent(self, name='quick study')
 
     def start(self):
         import matplotlib
@@ -56,6 +60,16 @@ class Notebook(pytest.File):
         self.folder = os.getcwd()
         os.chdir(self.path.parent)
         self.shell = CaptureShell(self.path, mpl_format='png')
+
+    def run_quick(self):
+        "All cells in a shell of their own, with nothing left of an earlier quick study."
+        self.teardown()
+        shutil.rmtree(Path(tempfile.gettempdir())/'vae_nbdev_study', ignore_errors=True)
+        with mock.patch.dict(os.environ, VAE_NBDEV_STUDY='quick'):
+            self.start()
+            for i, source in self.all:
+                self.shell.run(source)
+                if self.shell.exc is not None: raise CellError(i, source, self.shell.exc)
 
     def run_upto(self, upto):
         if self.broken: pytest.fail(f'{self.broken} of this notebook failed before', pytrace=False)
@@ -90,3 +104,8 @@ class Cells(pytest.Item):
         if not isinstance(excinfo.value, CellError): return super().repr_failure(excinfo)
         i, source, exc = excinfo.value.args
         return f'{self.path.name}, cell {i}:\n\n{source}\n\n{"".join(format_exc(exc)[-6:])}'
+
+
+class QuickStudy(Cells):
+    def __init__(self, **kw): super().__init__(upto=0, **kw)
+    def runtest(self): self.parent.run_quick()

@@ -6,7 +6,7 @@
 __all__ = ['SPLITS', 'BINARIZE', 'SUFFIXES', 'DATASETS', 'InputError', 'check_choice', 'check_range', 'to_bytes', 'write_whole',
            'save_image', 'DatasetSpec', 'DataConfig', 'check_shape', 'data_root', 'cache_root', 'ImageSet',
            'check_pixels', 'resize_images', 'set_channels', 'read_image', 'map_images', 'decode_images', 'is_mapped',
-           'read_rows', 'read_idx', 'split_rows', 'load_data', 'load_dataset', 'Batches']
+           'read_rows', 'read_idx', 'split_rows', 'celeba_attributes', 'load_data', 'load_dataset', 'Batches']
 
 # %% ../nbs/01_data.ipynb #c12256f1
 import difflib, gzip, hashlib, json, math, os, shutil, sys, uuid, warnings, weakref, zlib
@@ -102,7 +102,7 @@ class DatasetSpec:
     channels:int       # 1 grey, 3 colour
     classes:tuple=()   # Names of the classes
     sizes:tuple=None   # Number of images in each split, where it is known
-    folder:str=''      # Its folder under the data root, and its name in torchvision
+    folder:str=''      # Its name in torchvision, and of its folder under the data root (celeba: in small letters)
 
     @property
     def num_classes(self): return len(self.classes)
@@ -114,7 +114,7 @@ DATASETS = dict(
     fashion_mnist=DatasetSpec(28, 1, tuple('t-shirt trouser pullover dress coat sandal shirt sneaker bag boot'.split()), _tens[1], 'FashionMNIST'),
     kmnist=DatasetSpec(28, 1, tuple('o ki su tsu na ha ma ya re wo'.split()), _tens[1], 'KMNIST'),
     cifar10=DatasetSpec(32, 3, tuple('airplane automobile bird cat deer dog frog horse ship truck'.split()), (45000, 5000, 10000), 'CIFAR10'),
-    celeba=DatasetSpec(64, 3, (), (162770, 19867, 19962), 'celeba'),
+    celeba=DatasetSpec(64, 3, (), (162770, 19867, 19962), 'CelebA'),
     folder=DatasetSpec(64, 3))
 
 # %% ../nbs/01_data.ipynb #b5ad1767
@@ -170,12 +170,14 @@ class ImageSet:
     classes:list|None=None   # Name of each class
     name:str=''              # Name of the data set
     split:str=''             # train, valid or test
+    files:list|None=None     # File of each image, where there are files
 
     def __post_init__(self): check_pixels(self.images, self.labels)
     def __len__(self): return len(self.images)
     def __getitem__(self, rows):
         if isinstance(rows, int): rows = [rows]
-        return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows])
+        files = None if self.files is None else [self.files[i] for i in torch.arange(len(self))[rows].tolist()]
+        return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows], files=files)
     def __repr__(self): return f'{self.name} {self.split}: {len(self)} images, {"×".join(map(str, self.images.shape[1:]))}, {len(self.classes or [])} classes'
 
 def check_pixels(
@@ -394,7 +396,8 @@ def _fetch(name, root, download, by_hand):
     if not download: raise InputError(f'{name} is not in {root}: {by_hand}')
     import torchvision
     try:
-        for train in True, False: getattr(torchvision.datasets, DATASETS[name].folder)(root, train=train, download=True)
+        for part in [dict(split='all')] if name == 'celeba' else [dict(train=True), dict(train=False)]:
+            getattr(torchvision.datasets, DATASETS[name].folder)(root, **part, download=True)
     except Exception as e: # whatever the network, the disk or the checksum has to say
         raise InputError(f'{name} is not in {root} and cannot be downloaded ({_reason(e)}): {by_hand}') from None
 
@@ -454,9 +457,10 @@ def _load_celeba(c, splits, download, progress):
     "Splits of CelebA from the official files, from Kaggle's, or from the images alone: the 148 centre pixels of each face."
     if c.valid_size: raise InputError('celeba has an official validation split: leave valid_size out')
     root = Path(c.data_root)
-    home = next((h for h in (root/'celeba', root) if (h/'img_align_celeba').is_dir()), None)
-    if not home: raise InputError(f'celeba is not in {root}: put img_align_celeba/ and list_eval_partition.txt (or .csv) into {root/"celeba"}, from '
-                                  'https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html or https://www.kaggle.com/datasets/jessicali9530/celeba-dataset')
+    find = lambda: next((h for h in (root/'celeba', root) if (h/'img_align_celeba').is_dir()), None)
+    if not find(): _fetch('celeba', root, download, f'put img_align_celeba/ and list_eval_partition.txt (or .csv) into {root/"celeba"}, from '
+                          'https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html or https://www.kaggle.com/datasets/jessicali9530/celeba-dataset')
+    home = find()
     folder = home/'img_align_celeba'
     if (folder/'img_align_celeba').is_dir(): folder = folder/'img_align_celeba'
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
@@ -464,7 +468,8 @@ def _load_celeba(c, splits, download, progress):
     for s in splits:
         paths = [p for p in files if part.get(p.stem) == SPLITS.index(s)][:c.limit]
         if not paths: raise InputError(f'{folder} holds no image of the {s} split of celeba; dataset folder splits its images by seed')
-        out[s] = decode_images(paths, c.image_size, c.channels, crop=148, progress=progress)[0], None
+        images, kept, _ = decode_images(paths, c.image_size, c.channels, crop=148, progress=progress)
+        out[s] = images, None, kept
     return out
 
 def _read_partition(home, files):
@@ -474,6 +479,24 @@ def _read_partition(home, files):
             rows = [line.split(sep) for line in path.read_text(errors='replace').splitlines() if line.strip()]
             return {r[0].split('.')[0]: int(r[-1]) for r in rows if r[-1].strip() in ('0', '1', '2')}
     return {p.stem: (int(p.stem) > 162770) + (int(p.stem) > 182637) for p in files if p.stem.isdecimal()}
+
+# %% ../nbs/01_data.ipynb #8c2112e7
+def celeba_attributes(
+    faces:ImageSet, # Images of CelebA, as `load_dataset` returns them
+)->dict:            # For each attribute a tensor of booleans, `(n,)`
+    "The attributes of faces, from `list_attr_celeba.txt` or `.csv` beside their folder."
+    if not faces.files: raise InputError(f'{faces.name or "these images"}: attributes belong to the files of celeba')
+    names = ['list_attr_celeba.txt', 'list_attr_celeba.csv']
+    path = next((p for home in faces.files[0].parents[1:3] for p in (home/n for n in names) if p.exists()), None)
+    if not path: raise InputError(f'{names[0]} (or .csv) is not in {faces.files[0].parents[1]}: it comes with the images of celeba, from the same places')
+    rows = [line.replace(',', ' ').split() for line in path.read_text(errors='replace').splitlines() if line.strip()]
+    if len(rows[0]) == 1: rows = rows[1:] # the official file begins with their number
+    width = len(rows[-1])
+    values = {Path(r[0]).stem: r[1:] for r in rows[1:] if len(r) == width and set(r[1:]) <= {'1', '-1'}}
+    lost = [f.name for f in faces.files if f.stem not in values]
+    if lost: raise InputError(f'{path} has no attributes of {lost[0]}' + (f' and {len(lost) - 1} other images' if lost[1:] else ''))
+    table = torch.tensor([[v == '1' for v in values[f.stem]] for f in faces.files])
+    return dict(zip(rows[0][1 - width:], table.T))
 
 # %% ../nbs/01_data.ipynb #e0737ecf
 def _find_files(folder):
@@ -515,7 +538,7 @@ def load_data(
     load = dict(celeba=_load_celeba, folder=_load_folder).get(c.dataset, _load_arrays)
     try: parts = load(c, splits, download, progress)
     except OSError as e: raise InputError(f'cannot read {e.filename or root}: {_reason(e)}') from None
-    return {s: ImageSet(x, y, list(spec.classes) or None, c.dataset, s) for s,(x,y) in parts.items()}
+    return {s: ImageSet(x, y, list(spec.classes) or None, c.dataset, s, *files) for s,(x,y,*files) in parts.items()}
 
 def load_dataset(
     name:str,             # One of `DATASETS`
