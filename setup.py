@@ -1,5 +1,5 @@
 "Packaging: everything is read from settings.ini."
-import shlex
+import re, shlex
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
@@ -9,9 +9,13 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 
+# On PyPI the front page stands alone: its links and pictures get the repository's address
+there = lambda m: f"{m[1]}({cfg['git_url']}/{'raw' if m[1][0] == '!' else 'blob'}/{cfg['branch']}/{m[2]})"
+readme = re.sub(r'(!?\[[^\]]*\])\((?!\w+:|#)([^)]+)\)', there, (here/'README.md').read_text(encoding='utf-8'))
+
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
-    long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    long_description=readme, long_description_content_type='text/markdown',
     author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', license_files=['LICENSE'], url=cfg['git_url'],
     keywords=cfg['keywords'].split(), python_requires=f">={cfg['min_python']}",
     classifiers=['Intended Audience :: Education', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3',

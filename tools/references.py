@@ -1,48 +1,165 @@
-"""Fail on a reference that leads nowhere, an unchecked equation, another address than settings.ini's, or noise in the stored outputs.
+"""Check without Quarto what would be broken on the site or on the front page: `python tools/references.py`.
 
-Quarto renders an unresolved `@fig-…` or `@eq-…` as `?@fig-…` and still succeeds, so the notebooks are checked as text."""
-import json, re, sys
+Quarto renders an unresolved `@fig-…` or `@eq-…` as `?@fig-…` and still succeeds, so the notebooks are checked as text. Each `check_…`
+looks at one page; tools/test_references.py shows each complaint on a page that deserves it."""
+import ast, json, re, sys
+from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
+import yaml
 from nbdev.config import get_config
 
-NBS = Path(__file__).resolve().parent.parent/'nbs'
+ROOT = Path(__file__).resolve().parent.parent
+TEXTS = 'README.md', 'CONTRIBUTING.md', 'CODE_OF_CONDUCT.md', 'CHANGELOG.md', 'CITATION.cff'
+PAPER = re.compile(r'https?://[^/]*(?:arxiv|doi|openreview|papers\.nips|proceedings|jmlr|distill|aclanthology)\.\w+/|\.pdf$')
 
 
-def anchor(heading):
-    "The anchor that a heading gets on the site."
-    return re.sub(r'[^\w\- ]', '', re.sub(r'[`*$]', '', heading).strip().lower()).replace(' ', '-')
+class Page:
+    "A notebook; or a text, which is then one cell of Markdown."
+    def __init__(self, path):
+        self.path, text = path, path.read_text(encoding='utf-8')
+        self.notebook = path.suffix == '.ipynb'
+        self.cells = json.loads(text)['cells'] if self.notebook else [dict(cell_type='markdown', source=text)]
+        self.prose, self.code = ('\n\n'.join(source(c) for c in self.cells if c['cell_type'] == kind) for kind in ('markdown', 'code'))
+        self.text = re.sub(r'(`+).+?\1', ' ', self.blocks(), flags=re.S) # without code
+        self.headings = [(len(h), t) for h,t in re.findall(r'(?m)^(#+) (.+)$', self.blocks())]
+
+    def blocks(self): return re.sub(r'(?ms)^ *(```|~~~).*?^ *\1', '', re.sub(r'(?s)<!--.*?-->', '', self.prose))
+
+    @property
+    def anchors(self):
+        "What `#…` can point at: headings, and whatever carries a label."
+        return {self.anchor(t) for _,t in self.headings} | set(re.findall(r'\{#([\w-]+)', self.prose)) | set(labels(self.code))
+
+    def anchor(self, heading):
+        "The anchor that Pandoc gives a heading on the site, or GitHub in a text."
+        plain = re.sub(r'\]\([^)]*\)|[`*$]', '', heading).lower().strip()
+        if not self.notebook: return re.sub(r'[^\w\- ]', '', plain).replace(' ', '-')
+        return re.sub(r'^[\W\d_]+', '', re.sub(r'\s+', '-', re.sub(r'[^\w\-. \n]', '', plain)))
 
 
-def read(path):
-    "Cells, Markdown and code of a notebook."
-    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
-    text = {kind: '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == kind) for kind in ('markdown', 'code')}
-    return cells, text['markdown'], text['code']
+def source(cell): return ''.join(cell['source'])
+def labels(code): return re.findall(r'(?m)^#\|\s*label:\s*(\S+)', code)
+page = cache(Page)
 
 
-def complaints(name, chapters, anchors):
-    "What is wrong with one chapter, a line each."
-    cells, prose, code = chapters[name]
-    equations = set(re.findall(r'\{#(eq-[\w-]+)\}', prose))
-    labels = equations | set(re.findall(r'#\|\s*label:\s*(\S+)', code))
-    for ref in sorted(set(re.findall(r'@((?:eq|fig|tbl)-[\w-]+)', prose + code)) - labels): yield f'@{ref} is not defined'
-    for eq in sorted(equations):
-        if f'@{eq}' not in code: yield f'{eq} is checked by no cell'
-        if f'@{eq}' not in prose: yield f'{eq} is never referred to'
-    for target, part in re.findall(r'\]\(([\w-]+\.ipynb)?(#[\w-]+)?\)', prose):
-        if (target or name) not in chapters: yield f'link to {target}, which is not there'
-        elif part and part[1:] not in anchors[target or name]: yield f'link to {target}{part}, which is not there'
-    home = get_config().git_url
-    for url in re.findall(rf'https://github\.com/[\w-]+/{get_config().repo}\b', prose):
-        if url != home: yield f'{url} is not the address in settings.ini, {home}'
-    for i, cell in enumerate(cells):
-        outputs, source = cell.get('outputs', []), ''.join(cell['source'])
-        if any('image/png' in o.get('data', {}) for o in outputs) and not re.search(r'#\|\s*fig-alt', source): yield f'cell {i} has a figure without fig-alt'
-        if any(o['output_type'] == 'error' or o.get('name') == 'stderr' for o in outputs): yield f'cell {i} has a stored error or warning'
+@cache
+def bibliography(path):
+    "Fields of the entries of a BibTeX file, by key."
+    entries = re.findall(r'(?ms)^@\w+\{([^,\s]+),(.*?)(?=^@|\Z)', path.read_text(encoding='utf-8'))
+    return [(key, dict(re.findall(r'(\w+)=\{((?:[^{}]|\{[^{}]*\})*)\}', body))) for key,body in entries]
+
+
+def addresses(entry): return {entry.get('url'), 'https://doi.org/' + entry['doi'] if 'doi' in entry else None} - {None}
+
+
+def check_cross_references(p):
+    equations = re.findall(r'\{#(eq-[\w-]+)', p.prose)
+    known = [*equations, *re.findall(r'\{#((?:fig|tbl)-[\w-]+)', p.prose), *labels(p.code)]
+    for name in sorted({k for k in known if known.count(k) > 1}): yield f'{name} is defined more than once'
+    for ref in sorted(set(re.findall(r'@((?:eq|fig|tbl)-[\w-]+)', p.prose + p.code)) - set(known)): yield f'@{ref} is not defined'
+    for eq in equations:
+        if f'@{eq}' not in p.code: yield f'{eq} is checked by no cell'
+        if f'@{eq}' not in p.prose: yield f'{eq} is never referred to'
+
+
+def check_links(p):
+    for bang,alt,target in re.findall(r'(!?)\[([^\]]*)\]\(([^)\s]+)\)', p.text):
+        if bang and not alt: yield f'image {target} has no alternative text'
+        if re.match(r'\w+:|\.\./\.\./', target): continue # elsewhere; ../../issues are GitHub's own pages of the project
+        name, _, part = unquote(target).partition('#')
+        there = (p.path.parent/name).resolve() if name else p.path
+        if not there.is_file() and not (there.is_dir() and not p.notebook): yield f'link to {target}, which is not there'
+        elif p.notebook and there.parent != p.path.parent: yield f'link to {target}, which is not on the site'
+        elif part and there.suffix in ('.md', '.ipynb') and part not in page(there).anchors: yield f'link to {target}, which is not there'
+
+
+def check_address(p):
+    cfg = get_config()
+    for url in sorted(set(re.findall(rf'https://github\.com/[\w-]+/{cfg.repo}\b', p.prose))):
+        if url != cfg.git_url: yield f'{url} is not the address in settings.ini, {cfg.git_url}'
+
+
+def check_citations(p, bib=ROOT/'nbs/refs.bib'):
+    entries = bibliography(bib)
+    known = set().union(*(addresses(e) for _,e in entries))
+    for url in sorted(set(re.findall(r'\((https?://[^)\s]+)\)', p.prose + p.code))):
+        if PAPER.search(url) and url not in known: yield f'{url} is not in {bib.name}'
+    for key in sorted(set(re.findall(r'(?<![\w@.\\])@([a-z]\w+)\b(?!-)', p.text)) - {k for k,_ in entries}):
+        if p.notebook: yield f'@{key} is not in {bib.name}'
+
+
+def check_figures(p):
+    for i,cell in enumerate(p.cells):
+        if not any('image/png' in o.get('data', {}) for o in cell.get('outputs', [])): continue
+        for name in 'label', 'fig-cap', 'fig-alt':
+            if not re.search(rf'(?m)^#\|\s*{name}:\s*\S', source(cell)): yield f'cell {i} has a figure without {name}'
+
+
+def check_outputs(p):
+    for i,cell in enumerate(p.cells):
+        for o in cell.get('outputs', []):
+            if o['output_type'] == 'error' or o.get('name') == 'stderr' or re.search(r'\bTraceback \(|\w+Warning: ', ''.join(o.get('text', ''))):
+                yield f'cell {i} has a stored error or warning'
+
+
+def check_headings(p):
+    levels = [level for level,_ in p.headings]
+    if p.path.suffix in ('.ipynb', '.md') and (levels[:1] != [1] or levels.count(1) != 1): yield 'a page has one # heading, its first'
+    for before,(level,title) in zip(levels, p.headings[1:]):
+        if level > before + 1: yield f'heading {title!r} is {level - before} levels below the one above it'
+    for name in sorted({a for _,t in p.headings if [p.anchor(u) for _,u in p.headings].count(a := p.anchor(t)) > 1}): yield f'two headings share the anchor #{name}'
+
+
+def check_title(p):
+    if p.notebook and not re.fullmatch(r'# .+\n\n> .+', source(p.cells[0]).strip()):
+        yield 'the first cell is not `# Title` and `> one sentence` alone: nbdev drops the rest of it from the site'
+
+
+def check_docs_step(p):
+    exports = [bool(re.search(r'(?m)^#\|\s*exports?\s*$', source(c))) for c in p.cells]
+    if not any(exports): return # nbdev runs nothing in such a notebook
+    for i,cell in enumerate(p.cells):
+        if cell['cell_type'] != 'code' or re.search(r'(?m)^#\|\s*eval:\s*false', source(cell)): continue
+        imports = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source(cell)).body]
+        if not exports[i] and any(imports) and not all(imports): yield f'cell {i} mixes imports with other code: nbdev_docs runs it without the cells above'
+        if re.search(r'(?m)^#\|\s*export\s*$(?s:.*)^(def|class) ', source(cell)): yield f'cell {i} defines something that the site does not show: `#| exports` exports and shows'
+
+
+def check_sidebar(pages, config=ROOT/'_quarto.yml'):
+    "What is wrong with the sidebar, given the names of all pages."
+    def hrefs(items):
+        for item in items:
+            if 'href' in item: yield item['href']
+            yield from hrefs(item.get('contents', []))
+    listed = list(hrefs(yaml.safe_load(config.read_text(encoding='utf-8'))['website']['sidebar']['contents']))
+    for name in sorted(set(pages) - set(listed)): yield f'{name} is not in the sidebar'
+    for name in sorted(set(listed) - set(pages)): yield f'the sidebar lists {name}, which is not there'
+
+
+def check_bibliography(bib=ROOT/'nbs/refs.bib'):
+    keys, entries = zip(*bibliography(bib))
+    for key in sorted({k for k in keys if keys.count(k) > 1}): yield f'{key} is there twice'
+    places = [a for e in entries for a in addresses(e)]
+    for url in sorted({a for a in places if places.count(a) > 1}): yield f'{url} has two entries'
+    for key,entry in zip(keys, entries):
+        if not addresses(entry): yield f'{key} has neither doi nor url'
+        for field in 'title', 'author', 'year':
+            if field not in entry: yield f'{key} has no {field}'
+
+
+CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings
+
+
+def complaints():
+    "All that is wrong, a line each."
+    notebooks = sorted((ROOT/'nbs').glob('*.ipynb'))
+    for path in [*notebooks, *(ROOT/name for name in TEXTS)]:
+        yield from (f'{path.name}: {c}' for check in CHECKS for c in check(page(path)))
+    yield from (f'_quarto.yml: {c}' for c in check_sidebar([p.name for p in notebooks]))
+    yield from (f'refs.bib: {c}' for c in check_bibliography())
 
 
 if __name__ == '__main__':
-    chapters = {p.name: read(p) for p in sorted(NBS.glob('*.ipynb'))}
-    anchors = {name: {anchor(h) for h in re.findall(r'(?m)^#+ (.+)$', prose)} for name, (_, prose, _) in chapters.items()}
-    found = [f'{name}: {c}' for name in chapters for c in complaints(name, chapters, anchors)]
+    found = list(complaints())
     if found: sys.exit('\n'.join(found))

@@ -1,0 +1,49 @@
+"""Facts that stand in more than one file, and pages that are made from other files."""
+import json, re
+from pathlib import Path
+import pytest
+import yaml
+from execnb.shell import CaptureShell
+from nbdev.config import get_config
+from references import ROOT
+
+GENERATED = 'notation', 'numbers', 'papers'
+
+
+def markdown(outputs): return [''.join(o['data']['text/markdown']).strip() for o in outputs if 'text/markdown' in o.get('data', {})]
+
+
+@pytest.mark.parametrize('name', GENERATED)
+def test_a_page_made_from_other_files_is_up_to_date(name, monkeypatch):
+    monkeypatch.chdir(ROOT/'nbs')
+    shell = CaptureShell(Path(f'{name}.ipynb'))
+    for cell in json.loads(Path(f'{name}.ipynb').read_text(encoding='utf-8'))['cells']:
+        if cell['cell_type'] != 'code': continue
+        fresh = markdown(shell.run(''.join(cell['source'])))
+        assert fresh == markdown(cell['outputs']), f'make run NB=nbs/{name}.ipynb'
+
+
+def test_the_version_is_the_same_everywhere():
+    cfg = get_config()
+    citation = yaml.safe_load((ROOT/'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == cfg.version and citation['repository-code'] == cfg.git_url
+    assert re.search(rf'(?m)^## {re.escape(cfg.version)}\b', (ROOT/'CHANGELOG.md').read_text(encoding='utf-8'))
+
+
+def luminance(color):
+    "Relative luminance of `#rrggbb`, as WCAG defines it."
+    parts = [int(color[i:i+2], 16)/255 for i in (1, 3, 5)]
+    return sum(w*(p/12.92 if p <= .04045 else ((p + .055)/1.055)**2.4) for w,p in zip((.2126, .7152, .0722), parts))
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + .05)/(low + .05)
+
+
+@pytest.mark.parametrize('theme,page', [('light', '#ffffff'), ('dark', '#222222')])
+def test_text_of_the_site_can_be_read(theme, page):
+    colors = dict(re.findall(r'\$([\w-]+): (#\w{6})', (ROOT/f'nbs/{theme}.scss').read_text(encoding='utf-8')))
+    assert contrast('#ffffff', '#000000') == pytest.approx(21)
+    assert contrast(colors['link-color'], page) >= 4.5
+    assert contrast('#ffffff', colors['primary']) >= 4.5 # the navigation bar
