@@ -289,6 +289,7 @@ def train_run(
     resume:bool=False,           # Go on with the run that is there?
     init_from=None,              # A `VAE` whose weights are the start
     reset_optimizer:bool=False,  # With `resume`: forget the optimiser's running means?
+    callbacks:tuple=(),          # More callbacks, beside those that the settings ask for
 ):                               # The trainer, its model the best one
     "Train as `config` says and leave settings, weights, states, history and pictures in `folder`."
     import torch
@@ -315,7 +316,7 @@ def train_run(
     model.likelihood.check(next(iter(train))[0])
     saver = Checkpoints(folder)
     start = make_start(config, folder, saver, resume, bool(init_from))
-    trainer = Trainer(model, train, valid, t, [start, saver, *make_callbacks(config, folder, *next(iter(valid)))], folder/'tracking')
+    trainer = Trainer(model, train, valid, t, [start, saver, *make_callbacks(config, folder, *next(iter(valid))), *callbacks], folder/'tracking')
     with accelerator.main_process_first():
         if resume: go_on(trainer, folder, reset_optimizer)
         make_folder(folder)
