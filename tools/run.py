@@ -55,4 +55,7 @@ if __name__ == '__main__':
         except CellExecutionError as e:
             failed.append(path.name)
             print(f'{path.name}: not written, a cell failed\n{e}', file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print(f'{path.name}: stopped, not written; the same command keeps finished trainings and goes on with the others', file=sys.stderr)
+            sys.exit(130)
     sys.exit(bool(failed))
