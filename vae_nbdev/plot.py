@@ -163,7 +163,7 @@ def plot_beta(
     "Draw beta over the epochs, on an axis of its own at the right."
     twin = ax.twinx()
     twin.plot(epochs, beta, ':', color=COLORS['prior'])
-    twin.set_ylabel('beta (dotted)', color=COLORS['prior'])
+    twin.set_ylabel('beta (dotted)', color=COLORS['total'])
     twin.grid(False)
 
 # %% ../nbs/00_plot.ipynb #11640d78
