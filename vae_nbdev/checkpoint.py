@@ -15,7 +15,7 @@ from time import perf_counter
 import torch
 from safetensors.torch import save
 from .data import Batches, InputError, write_whole
-from .trainer import COLLAPSED, Callback, Trainer
+from .trainer import COLLAPSED, Callback, Trainer, merit
 from .vae import read_tensors, save_weights
 
 # %% ../nbs/07b_checkpoint.ipynb #96b13b4a
@@ -127,7 +127,7 @@ def resume(
 
 # %% ../nbs/07b_checkpoint.ipynb #5f671739
 class Checkpoints(Callback):
-    "Keep the state of the run, the last weights, and the best: those of the highest validation ELBO once beta has reached its maximum."
+    "Keep the state of the run, the last weights, and the best by `merit`: those of the highest validation ELBO once beta has reached its maximum."
     order, remember = 30, ('best',)
     def __init__(self,
         folder:Path, # Run folder: `model.safetensors` is the best so far, `last.safetensors` the last, `checkpoints/` holds states
@@ -142,7 +142,7 @@ class Checkpoints(Callback):
         h = t.history[-1]
         notes = dict(epoch=h['epoch'], valid_elbo=h['valid_elbo'], collapsed=t.model.config.latent_dim - h['active_units'])
         save_weights(t.final, self.folder/'last.safetensors', **notes)
-        score = [h['beta'] >= t.config.beta_max, h['valid_elbo']]
+        score = merit(h, t.config)
         if self.best is None or score > self.best:
             self.best = score
             save_weights(t.final, self.folder/'model.safetensors', **notes)

@@ -6,13 +6,12 @@
 __all__ = ['NUMBERS_AT_ONCE', 'METRICS', 'UNITS', 'Estimate', 'mean_error', 'evaluating', 'bound_images', 'rate_distortion',
            'linear_vae', 'fill', 'log_weights', 'importance_sums', 'with_bar', 'check_likelihood',
            'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim', 'dequantize', 'is_discrete',
-           'active_units', 'Gap', 'elbo_at', 'amortization_gap', 'need', 'image_metrics', 'fid', 'latent_accuracy',
-           'notes', 'measure', 'evaluate', 'versions', 'format_table']
+           'active_units', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics', 'fid', 'latent_accuracy', 'notes',
+           'measure', 'evaluate', 'versions', 'format_table']
 
 # %% ../nbs/09_evaluate.ipynb #0f9046c0
 import math, sys
 from contextlib import contextmanager
-from importlib import import_module
 from platform import python_version
 from typing import NamedTuple
 import torch
@@ -21,6 +20,7 @@ from fastcore.imports import IN_NOTEBOOK
 from . import __version__
 from .data import Batches, InputError, check_choice, check_range, to_bytes
 from .elbo import LinearGaussianVAE, iwae_bound, kl_normal, log_normal, reparameterize
+from .features import need
 from .loss import Bernoulli, DiscretizedLogistic, Likelihood
 from .vae import VAE, Bound, VAEConfig
 
@@ -277,14 +277,6 @@ def amortization_gap(
     return Gap(gap, *q)
 
 # %% ../nbs/09_evaluate.ipynb #d10ac54f
-def need(
-    module:str,  # Module to import, 'torchmetrics.image'
-    package:str, # What pip calls it
-):               # The module
-    "Import something that is not among the requirements; without it, say how to get it."
-    try: return import_module(module)
-    except ImportError: raise InputError(f'this needs {package}: pip install {package}') from None
-
 METRICS = ('psnr', 'ssim')
 
 def image_metrics(

@@ -13,7 +13,7 @@ from .data import InputError, to_bytes
 from .trainer import Callback, pictures
 
 # %% ../nbs/07c_tracking.ipynb #2b17ada4
-SERIES = {f'{s}_{part}': f'{s}/{part}' for s in ('train', 'valid') for part in ('rate', 'distortion', 'elbo')} # trackers group by what stands before the slash
+SERIES = {f'{s}_{part}': f'{s}/{part}' for s in ('train', 'valid') for part in ('rate', 'distortion', 'elbo', 'feature')} # trackers group by what stands before the slash
 
 def flat(
     settings:dict, # Settings by section and name

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LR_SCHEDULES', 'PRECISIONS', 'TRACKERS', 'COLLAPSED', 'weighted_loss', 'TrainConfig', 'lr_at', 'make_optimizer',
            'update_average', 'Callback', 'has_bf16', 'make_accelerator', 'on_device', 'Trainer', 'compiled',
-           'TrainingError', 'out_of_memory', 'TerminalBar', 'NotebookBar', 'Progress', 'HistoryFile', 'read_history',
-           'pictures', 'SamplePictures']
+           'valid_loss', 'merit', 'TrainingError', 'out_of_memory', 'TerminalBar', 'NotebookBar', 'Progress',
+           'HistoryFile', 'read_history', 'pictures', 'SamplePictures']
 
 # %% ../nbs/07_trainer.ipynb #345170d6
 import copy, csv, math, os, random, re, shutil, sys
@@ -68,6 +68,8 @@ class TrainConfig:
     beta_annealing_period:float=0.0 # Epochs over which beta grows to beta_max
     beta_schedule:str='linear'      # Its shape: constant, linear, cosine, cyclical or staircase
     free_bits:float=0.0             # Nats of rate that each latent dimension has free
+    feature_weight:float=0.0        # Weight of the feature distance of image and reconstruction in the loss; 0: none
+    feature_net:str='self'          # Its network: self (trained on the training images first), lpips, or the feature_net.safetensors of a run
     ema_decay:float=0.0             # Decay of an average of the weights, which is validated and saved; 0: none
     sample_every:int=0              # Epochs between sample pictures; 0: none
     save_minutes:float=10.0         # Minutes between checkpoints in mid-epoch; there is one after each epoch too
@@ -82,13 +84,15 @@ class TrainConfig:
         for name in ('num_epochs', 'batch_size', 'gradient_accumulation_steps'): check_range(getattr(self, name), name, 1)
         for name in ('warmup_steps', 'plateau_patience', 'sample_every'): check_range(getattr(self, name), name, 0)
         check_range(self.seed, 'seed', 0, 2**32 - 1)
-        for name in ('weight_decay', 'grad_clip', 'beta_max', 'beta_annealing_period', 'free_bits', 'ema_decay', 'save_minutes'):
+        for name in ('weight_decay', 'grad_clip', 'beta_max', 'beta_annealing_period', 'free_bits', 'feature_weight', 'ema_decay', 'save_minutes'):
             if not 0 <= getattr(self, name) < math.inf: raise InputError(f'{name} must not be negative or infinite, got {getattr(self, name)}')
         for name in ('adam_beta2', 'plateau_factor'):
             if not 0 < getattr(self, name) < 1: raise InputError(f'{name} must be between 0 and 1, got {getattr(self, name)}')
         if not 0 < self.learning_rate < math.inf: raise InputError(f'learning_rate must be positive, got {self.learning_rate}')
         if self.ema_decay >= 1: raise InputError(f'ema_decay must be below 1, got {self.ema_decay}')
         if self.free_bits and self.gradient_accumulation_steps > 1: raise InputError('free_bits looks at whole batches: leave gradient_accumulation_steps at 1')
+        if self.feature_net not in ('self', 'lpips') and not self.feature_net.endswith('.safetensors'):
+            raise InputError(f'feature_net must be self, lpips or a .safetensors file, got {self.feature_net}')
         for name in self.trackers: check_choice(name, TRACKERS, 'tracker')
         choices = dict(lr_schedule=LR_SCHEDULES, beta_schedule=BETA_SCHEDULES, device=('auto', 'cpu'), mixed_precision=PRECISIONS)
         for name, names in choices.items(): check_choice(getattr(self, name), names, name)
@@ -191,7 +195,9 @@ class Trainer:
         config:TrainConfig=TrainConfig(), # Settings
         callbacks:list=(),                # `Callback`s
         folder:Path=None,                 # Where trackers may write
+        distance:nn.Module=None,          # `FeatureDistance` of images and reconstructions, for `config.feature_weight`
     ):
+        if config.feature_weight and distance is None: raise InputError('feature_weight weighs a feature distance: give the trainer one')
         self.config, self.accelerator = config, make_accelerator(config, folder)
         self.device, self.main, world = self.accelerator.device, self.accelerator.is_main_process, self.accelerator.num_processes
         self.callbacks = sorted((c for c in callbacks if self.main or c.everywhere), key=lambda c: c.order)
@@ -200,6 +206,7 @@ class Trainer:
         if precision != 'no': model = model.to(memory_format=torch.channels_last) # the order in which 16-bit convolutions are fast
         self.model, part = model.to(self.device), (self.accelerator.process_index, world)
         self.train, self.valid = (on_device(b, self.device, part) for b in (train, valid))
+        self.distance = distance.to(self.device) if config.feature_weight else None
         self.optimizer = make_optimizer(self.model, config)
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0., threshold_mode='abs')
         if config.mixed_precision == 'fp16': self.optimizer = self.accelerator.prepare(self.optimizer) # undoes the loss's scale
@@ -227,7 +234,7 @@ def compiled(
 # %% ../nbs/07_trainer.ipynb #37505072
 @patch
 def fit(self:Trainer
-)->list: # A dict an epoch: epoch, beta, learning_rate, grad_norm, active_units, and rate, distortion and elbo of training and validation
+)->list: # A dict an epoch: epoch, beta, learning_rate, grad_norm, active_units, and rate, distortion and elbo of training and validation, and feature if there is a feature distance
     "Train until `num_epochs`, or until a callback sets `stop`; called again, go on."
     self.stop = self.interrupted = False
     likelihood = self.model.likelihood
@@ -247,7 +254,7 @@ def fit(self:Trainer
 
 @patch
 def train_epoch(self:Trainer
-)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
+)->Tensor: # Mean distortion and rate, nats per image, and feature distance if there is one, `(2,)` or `(3,)`
     "One pass over the training batches, or the rest of one that was interrupted."
     c, n = self.config, len(self.train)
     if not self.midway: self.begin_epoch()
@@ -276,35 +283,66 @@ def backward(self:Trainer,
     x:Tensor, # This process's images of the batch
     y:Tensor, # Their labels or None
     i:int,    # Number of the batch in its epoch
-)->Tensor:    # Sums of distortion and rate over the whole batch, in nats, `(2,)`
+)->Tensor:    # Sums over the whole batch of what `measure` gives
     "Compute the gradient of one batch, in as many parts as asked for."
-    c, eps, both = self.config, self.eps(self.train, i, self.epoch_noise), 0.
+    c, eps, sums = self.config, self.eps(self.train, i, self.epoch_noise), 0.
     n, world, k = self.train.cut(i)[0], self.accelerator.num_processes, max(1, -(-len(x)//c.gradient_accumulation_steps))
     for a in (starts := range(0, max(1, len(x)), k)):
         part, last = slice(a, a + k), a == starts[-1]
         with nullcontext() if last else self.accelerator.no_sync(self.net):
-            with self.autocast: bound = self.net(x[part], None if y is None else y[part], eps=eps[part])
+            bound, terms = self.measure(self.net, x[part], None if y is None else y[part], eps[part])
             rates = self.everyone(bound.rate_dims.detach().sum(0))/n if c.free_bits else None
             loss = weighted_loss(bound, self.beta, c.free_bits, n, rates)
+            if self.distance: loss = loss + c.feature_weight*terms[2].sum()/n
             if world > 1: loss = world*loss # the processes' gradients are averaged, and must be added
             if self.accelerator.scaler: self.accelerator.backward(loss)
             else: loss.backward()
-        both = both + torch.stack([bound.distortion.detach(), bound.rate.detach()]).sum(1)
-    return self.everyone(both)
+        sums = sums + torch.stack([t.detach() for t in terms]).sum(1)
+    return self.everyone(sums)
+
+@patch
+def measure(self:Trainer,
+    net,        # The model, its wrapper or its average
+    x:Tensor,   # Images
+    y:Tensor,   # Their labels or None
+    eps:Tensor, # Noise, `(n, latent_dim)`
+)->tuple:       # The bound, and what is logged of it: distortion, rate and, if there is one, feature distance, each `(n,)`
+    "Run a model on images."
+    with self.autocast:
+        if not self.distance: bound, more = net(x, y, eps=eps), []
+        else:
+            bound, recon = net(x, y, eps=eps, with_recon=True)
+            more = [self.distance(x, recon)]
+    return bound, [bound.distortion, bound.rate, *more]
 
 @patch
 @torch.no_grad()
 def validate(self:Trainer
-)->Tensor: # Mean distortion and rate, nats per image, `(2,)`
+)->Tensor: # Mean distortion and rate, nats per image, and feature distance if there is one, `(2,)` or `(3,)`
     "One pass over the validation batches, with the same noise after every epoch."
     self.model.eval()
     noise, model, total = self.noise('valid'), self.final.eval(), 0.
     for i,(x,y) in enumerate(self.there(self.valid)):
         if not self.epoch: self.model.likelihood.check(x)
-        with self.autocast: bound = model(x, y, eps=self.eps(self.valid, i, noise))
-        total = total + torch.cat([bound.distortion[:,None], bound.rate[:,None], bound.rate_dims], 1).sum(0)
-    both, self.latent_rates = (self.everyone(total)/self.valid.num_images).split([2, len(total) - 2])
-    return self.check(both, f'in validation after epoch {self.epoch + 1}')
+        bound, terms = self.measure(model, x, y, self.eps(self.valid, i, noise))
+        total = total + torch.cat([*(t[:,None] for t in terms), bound.rate_dims], 1).sum(0)
+    means, self.latent_rates = (self.everyone(total)/self.valid.num_images).split([len(terms), len(total) - len(terms)])
+    return self.check(means, f'in validation after epoch {self.epoch + 1}')
+
+# %% ../nbs/07_trainer.ipynb #31e5250b
+def valid_loss(
+    row:dict,           # An epoch's line of the history
+    config:TrainConfig, # Settings of the run
+)->float:               # Per image
+    "The loss on the validation images at the final beta."
+    return row['valid_distortion'] + config.beta_max*row['valid_rate'] + config.feature_weight*row.get('valid_feature', 0.)
+
+def merit(
+    row:dict,           # An epoch's line of the history
+    config:TrainConfig, # Settings of the run
+)->list:                # The larger, the better
+    "How good an epoch is: beta at its maximum goes first, then the validation ELBO, or with a feature distance the validation loss."
+    return [row['beta'] >= config.beta_max, -valid_loss(row, config) if config.feature_weight else row['valid_elbo']]
 
 # %% ../nbs/07_trainer.ipynb #b6be7bf0
 @patch
@@ -319,7 +357,7 @@ def call(self:Trainer,
 def begin_epoch(self:Trainer):
     "Set everything to the start of epoch `self.epoch`."
     self.train.epoch, self.step = self.epoch, self.epoch*len(self.train)
-    self.epoch_noise, self.total = self.noise(self.epoch), torch.zeros(2, device=self.device)
+    self.epoch_noise, self.total = self.noise(self.epoch), torch.zeros(3 if self.distance else 2, device=self.device)
 
 @patch
 def noise(self:Trainer,
@@ -370,7 +408,7 @@ def step_plateau(self:Trainer):
     "Show the plateau schedule the validation loss, once warm-up and annealing are over."
     c, h = self.config, self.history[-1]
     if c.lr_schedule != 'plateau' or self.step <= c.warmup_steps or h['beta'] < c.beta_max: return
-    self.plateau.step(h['valid_distortion'] + c.beta_max*h['valid_rate'])
+    self.plateau.step(valid_loss(h, c))
 
 # %% ../nbs/07_trainer.ipynb #c531bba0
 COLLAPSED = 0.01 # Nats of rate; a latent with less says nothing about the image
@@ -388,24 +426,25 @@ def out_of_memory(
 
 @patch
 def check(self:Trainer,
-    both:Tensor, # Sums or means of distortion and rate, `(2,)`
-    where:str,   # Where in the run, for the message
-)->Tensor:       # `both`
-    "A `TrainingError` when distortion and rate are not finite, because then the loss is not."
-    if math.isfinite(both.sum().item()): return both
-    d, r = both.tolist()
-    raise TrainingError(f'the loss is not a finite number {where} (distortion {d:.4g}, rate {r:.4g}): try a smaller learning_rate, '
+    terms:Tensor, # Sums or means of distortion, rate and, if there is one, feature distance
+    where:str,    # Where in the run, for the message
+)->Tensor:        # `terms`
+    "A `TrainingError` when one of them is not finite, because then the loss is not."
+    if math.isfinite(terms.sum().item()): return terms
+    found = ', '.join(f'{name} {v:.4g}' for name,v in zip(('distortion', 'rate', 'feature distance'), terms.tolist()))
+    raise TrainingError(f'the loss is not a finite number {where} ({found}): try a smaller learning_rate, '
                         'more warmup_steps or a grad_clip; checkpoints of earlier epochs are untouched')
 
 @patch
 def row(self:Trainer,
-    train:Tensor, # Mean distortion and rate of training
+    train:Tensor, # Mean distortion and rate of training, and feature distance if there is one
     valid:Tensor, # The same of validation
-)->dict:          # Rate, distortion and ELBO in nats per image, whatever beta is
+)->dict:          # Rate, distortion and ELBO in nats per image, and the feature distance, whatever their weights are
     "An epoch's line of the history."
     parts = {}
-    for name, (distortion, rate) in dict(train=train.tolist(), valid=valid.tolist()).items():
+    for name, (distortion, rate, *feature) in dict(train=train.tolist(), valid=valid.tolist()).items():
         parts.update({f'{name}_rate': rate, f'{name}_distortion': distortion, f'{name}_elbo': -(distortion + rate)})
+        if feature: parts[f'{name}_feature'] = feature[0]
     active = int((self.latent_rates >= COLLAPSED).sum())
     return dict(epoch=self.epoch + 1, beta=self.beta, learning_rate=self.optimizer.param_groups[0]['lr'], grad_norm=self.grad_norm, active_units=active, **parts)
 

@@ -177,13 +177,16 @@ def forward(self:VAE,
     y:Tensor=None,                  # Labels, `(n,)`, for a model conditioned on them
     generator:torch.Generator=None, # Source of the noise in z, on the device of `x`
     eps:Tensor=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
-)->Bound:                           # In nats per image
+    with_recon:bool=False,          # Also return the likelihood's mean at the same z, not clipped and with its gradient?
+)->Bound:                           # In nats per image; with the mean, a pair
     "One-sample estimate of the ELBO of each image, with its exact rate."
     mu,logvar = self.encode(x, y)
     rate_dims = kl_normal_dims(mu, logvar)
     rate = rate_dims.sum(1)
-    distortion = self.likelihood.nll(self.decode(reparameterize(mu, logvar, generator, eps), y), x)
-    return Bound(-(distortion + rate), distortion, rate, rate_dims)
+    params = self.decode(reparameterize(mu, logvar, generator, eps), y)
+    distortion = self.likelihood.nll(params, x)
+    bound = Bound(-(distortion + rate), distortion, rate, rate_dims)
+    return (bound, self.likelihood.mean(params)) if with_recon else bound
 
 VAE.bound = VAE.forward
 
