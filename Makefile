@@ -26,9 +26,11 @@ test: $(VENV)/.dev ## run the tests in every chapter; fail when package, noteboo
 	$(BIN)/python tools/readme.py --check
 	$(BIN)/python tools/freshness.py
 	$(BIN)/python tools/references.py
+	$(BIN)/python tools/colab.py --check
 	$(BIN)/python -m pytest
 
-prepare: $(VENV)/.dev ## before a commit: export the package, clean the notebooks, write the README
+prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the package, write the README
+	$(BIN)/python tools/colab.py --write
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py

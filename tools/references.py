@@ -148,7 +148,7 @@ def check_bibliography(bib=ROOT/'nbs/refs.bib'):
             if field not in entry: yield f'{key} has no {field}'
 
 
-CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings
+CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_docs_step
 
 
 def complaints():

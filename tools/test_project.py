@@ -1,11 +1,12 @@
 """Facts that stand in more than one file, and pages that are made from other files."""
-import json, re
+import ast, json, re
 from pathlib import Path
 import pytest
 import yaml
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
-from references import ROOT
+from references import ROOT, Page, source
+from vae_nbdev.plot import COLORS
 
 GENERATED = 'notation', 'numbers', 'papers'
 
@@ -47,3 +48,14 @@ def test_text_of_the_site_can_be_read(theme, page):
     assert contrast('#ffffff', '#000000') == pytest.approx(21)
     assert contrast(colors['link-color'], page) >= 4.5
     assert contrast('#ffffff', colors['primary']) >= 4.5 # the navigation bar
+
+
+TEXT = 'set_xlabel', 'set_ylabel', 'set_title', 'suptitle', 'text', 'annotate'
+
+@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('*.ipynb')), ids=lambda p: p.stem)
+def test_text_in_figures_can_be_read(path):
+    for cell in Page(path).cells:
+        for call in ast.walk(ast.parse(source(cell) if cell['cell_type'] == 'code' else '')):
+            if not isinstance(call, ast.Call) or getattr(call.func, 'attr', '') not in TEXT: continue
+            for name in [k.value.slice.value for k in call.keywords if k.arg == 'color' and isinstance(k.value, ast.Subscript)]:
+                assert contrast(COLORS[name], '#ffffff') >= 4.5, f'{ast.unparse(call)}: too pale on white'

@@ -20,9 +20,9 @@ def found(page): return [c for check in CHECKS for c in check(page)]
 
 
 GOOD = ('# Title\n\n> One sentence.', '## A part\n\nText with $x^2$, `a[0](b)`, a [link](#a-part), another [one](https://arxiv.org/abs/1312.6114).',
-        '$$ a = b $$ {#eq-a}\n\n@eq-a is seen in @fig-a.\n\n```sh\n# no heading\n```', (FIGURE + 'plot() # checks @eq-a', [PNG]))
+        '$$ a = b $$ {#eq-a}\n\n@eq-a is seen in @fig-a.\n\n```sh\n# no heading\n```', ('#| export\nimport math', []), (FIGURE + 'plot() # checks @eq-a', [PNG]))
 
-def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == list(check_title(write(tmp_path, *GOOD))) == []
+def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
 
 
 @pytest.mark.parametrize('cell,complaint', [
@@ -45,6 +45,8 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == list(che
     ((FIGURE.replace('fig-alt', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-alt'),
     ((FIGURE.replace('fig-cap', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-cap'),
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
+    (('import math\nmath.pi', []), 'mixes imports with other code'),
+    (('#| export\ndef f(): pass', []), 'defines something that the site does not show'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stderr', text=['x'])]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stdout', text=['UserWarning: x'])]), 'has a stored error or warning'),
@@ -58,7 +60,7 @@ def test_a_complaint(tmp_path, cell, complaint):
 
 
 def test_an_equation_nobody_refers_to(tmp_path):
-    assert found(write(tmp_path, '# T', '$$ a $$ {#eq-a}', ('# checks', []))) == ['eq-a is checked by no cell', 'eq-a is never referred to']
+    assert found(write(tmp_path, GOOD[0], '$$ a $$ {#eq-a}', ('# checks', []))) == ['eq-a is checked by no cell', 'eq-a is never referred to']
 
 
 @pytest.mark.parametrize('first', ['# Title', '# Title\n\n> One sentence.\n\nMore.', '> One sentence.'])
