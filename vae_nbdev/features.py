@@ -71,7 +71,7 @@ class FeatureNet(nn.Module):
         super().__init__()
         self.channels, self.widths = channels, [width*2**i for i in range(depth)]
         def conv(c_in, c_out, stride=1): return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, padding=1), nn.ReLU())
-        self.stages = nn.ModuleList(nn.Sequential(conv(c, w, 1 if c == channels else 2), conv(w, w)) for c,w in zip([channels] + self.widths, self.widths))
+        self.stages = nn.ModuleList(nn.Sequential(conv(c, w, 2 if i else 1), conv(w, w)) for i,(c,w) in enumerate(zip([channels] + self.widths, self.widths)))
 
     def forward(self,
         x:Tensor, # Images in [0,1], `(n, channels, h, w)`
