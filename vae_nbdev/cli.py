@@ -487,6 +487,7 @@ def vae_train(
         x, y = next(iter(trainer.valid))
         draw_run(trainer.final, x[:32], None if y is None else y[:32], trainer.history, folder)
         print(report(trainer, folder))
+    trainer.accelerator.wait_for_everyone() # the others have nothing left to do while the first one draws
     trainer.accelerator.end_training()
 
 # %% ../nbs/12_cli.ipynb #1817b97c
