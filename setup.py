@@ -3,6 +3,7 @@ import re, shlex
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 parser = ConfigParser(delimiters=['='])
@@ -12,6 +13,12 @@ cfg = parser['DEFAULT']
 # On PyPI the front page stands alone: its links and pictures get the repository's address
 there = lambda m: f"{m[1]}({cfg['git_url']}/{'raw' if m[1][0] == '!' else 'blob'}/{cfg['branch']}/{m[2]})"
 readme = re.sub(r'(!?\[[^\]]*\])\((?!\w+:|#)([^)]+)\)', there, (here/'README.md').read_text(encoding='utf-8'))
+
+class BuildWithResults(build_py):
+    "The studies quote numbers from `results`, so the package takes that folder along."
+    def run(self):
+        super().run()
+        if not self.editable_mode: self.copy_tree(str(here/'results'), str(Path(self.build_lib)/cfg['lib_name']/'results'))
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
@@ -25,4 +32,4 @@ setup(
     install_requires=shlex.split(cfg['requirements']),
     extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('bench', 'dev', 'metrics', 'track')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
-    zip_safe=False)
+    cmdclass=dict(build_py=BuildWithResults), zip_safe=False)

@@ -1,7 +1,7 @@
 """Let every chapter open and run on Colab, from the address in settings.ini alone: `python tools/colab.py --check` or `--write`.
 
 A chapter begins with four cells: title and one sentence, which nbdev takes for itself, dropping whatever else stands in that cell; the
-badge; the rest of the introduction; and a hidden cell that fetches and installs the project on Colab and does nothing elsewhere.
+badge; the rest of the introduction; and a hidden cell that installs the package on Colab and does nothing elsewhere.
 Where the stored outputs were up to date, so they stay: the new cell changes none of them, and the hash of the code is renewed."""
 import argparse, copy, json, re, sys
 from pathlib import Path
@@ -10,9 +10,7 @@ from freshness import NBS, code_hash
 
 COLAB = 'https://colab.research.google.com'
 INSTALL = """#| hide
-if 'google.colab' in str(get_ipython()):
-    get_ipython().system('git clone -q --depth 1 {url} /content/{repo} && pip install -q /content/{repo}')
-    get_ipython().run_line_magic('cd', '-q /content/{repo}/nbs')"""
+if 'google.colab' in str(get_ipython()): get_ipython().system('pip install -q "{lib}[metrics,track] @ git+{url}"')"""
 
 
 def make(kind, id, text):
@@ -38,7 +36,7 @@ def prepare(nb, name):
     if rest.strip(): cells.insert(0, make('markdown', f"{title['id']}-intro", rest.strip()))
     if re.match(r'\d', name):
         first = next(i for i,c in enumerate(cells) if c['cell_type'] == 'code')
-        cells.insert(first, make('code', 'colab-install', INSTALL.format(url=cfg.git_url, repo=cfg.repo)))
+        cells.insert(first, make('code', 'colab-install', INSTALL.format(url=cfg.git_url, lib=cfg.lib_name)))
         cells.insert(0, make('markdown', 'colab-badge', badge(name)))
     was_fresh = nb['metadata'].get('vae_nbdev', {}).get('code_hash') == code_hash(nb)
     nb['cells'] = [title | dict(source=head.strip().splitlines(keepends=True)), *cells]

@@ -19,7 +19,7 @@ def texts(nb): return [''.join(c['source']) for c in nb['cells']]
 
 
 def test_a_chapter():
-    install = INSTALL.format(url=get_config().git_url, repo=get_config().repo)
+    install = INSTALL.format(url=get_config().git_url, lib=get_config().lib_name)
     expected = [TITLE, badge('01_page.ipynb'), NEEDS, install, '#| default_exp page', '1 + 1']
     new = prepare(notebook(*CELLS), '01_page.ipynb')
     assert texts(new) == expected
@@ -38,7 +38,7 @@ def test_outputs_stay_as_fresh_as_they_were(fresh):
 
 
 def test_the_address_is_that_of_the_settings():
-    assert get_config().git_url in INSTALL.format(url=get_config().git_url, repo='r') and 'github.com' not in INSTALL
+    assert get_config().git_url in INSTALL.format(url=get_config().git_url, lib='r') and 'github.com' not in INSTALL
     assert badge('02_x.ipynb').endswith(get_config().git_url.removeprefix('https://github.com') + '/blob/main/nbs/02_x.ipynb)')
 
 
@@ -47,17 +47,16 @@ class Colab:
     def __init__(self): self.asked = []
     def __str__(self): return '<google.colab._shell.Shell object>'
     def system(self, command): self.asked.append(command)
-    def run_line_magic(self, *magic): self.asked.append(magic)
 
 
 def test_the_cell_acts_on_colab():
     shell = Colab()
-    exec(INSTALL.format(url='https://example.org/r', repo='r'), dict(get_ipython=lambda: shell))
-    assert shell.asked == ['git clone -q --depth 1 https://example.org/r /content/r && pip install -q /content/r', ('cd', '-q /content/r/nbs')]
+    exec(INSTALL.format(url='https://example.org/r', lib='r'), dict(get_ipython=lambda: shell))
+    assert shell.asked == ['pip install -q "r[metrics,track] @ git+https://example.org/r"']
 
 
 def test_the_cell_does_nothing_elsewhere():
     shell = CaptureShell()
-    shell.system = shell.run_line_magic = None # calling them would be an error
-    shell.run(INSTALL.format(url='https://example.org/r', repo='r'))
+    shell.system = None # calling it would be an error
+    shell.run(INSTALL.format(url='https://example.org/r', lib='r'))
     assert shell.exc is None

@@ -46,7 +46,7 @@ def slerp(
     z1:Tensor, # Code at t = 1, `(latent_dim,)`
     t:Tensor,  # Positions, `(steps,)`
 )->Tensor:     # Codes, `(steps, latent_dim)`
-    "Arc from `z0` to `z1`, turning at constant speed; a straight line where they point the same or opposite ways, or nowhere."
+    "Arc from `z0` to `z1`, at constant speed where they are equally long; a straight line where they point the same or opposite ways, or nowhere."
     cos = torch.dot(z0, z1)/(z0.norm()*z1.norm())
     if not cos.abs() < 1 - 1e-6: return lerp(z0, z1, t) # also when a code is zero and cos is not a number
     angle = cos.arccos()
