@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LPIPS_NETS', 'PATIENCE', 'shift', 'blur', 'unit_features', 'feature_distance', 'FeatureNet', 'FeatureDistance',
-           'calibrated', 'view', 'match_loss', 'crops', 'train_feature_net', 'save_feature_net', 'load_feature_net',
-           'need', 'patience', 'LPIPS', 'make_distance']
+           'calibrated', 'view', 'match_loss', 'crops', 'detail_factor', 'train_feature_net', 'save_feature_net',
+           'load_feature_net', 'need', 'patience', 'LPIPS', 'make_distance']
 
 # %% ../nbs/05b_features.ipynb #84ce3923
 import socket
@@ -67,17 +67,20 @@ class FeatureNet(nn.Module):
         channels:int=1, # Channels of the images
         depth:int=3,    # Stages
         width:int=16,   # Features of the first stage; each further one has twice as many
+        stride:int=1,   # Step of the first convolution, in pixels
+        detail:float=1., # Factor of what a blur takes away from the images
     ):
         super().__init__()
         self.channels, self.widths = channels, [width*2**i for i in range(depth)]
-        def conv(c_in, c_out, stride=1): return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, padding=1), nn.ReLU())
-        self.stages = nn.ModuleList(nn.Sequential(conv(c, w, 2 if i else 1), conv(w, w)) for i,(c,w) in enumerate(zip([channels] + self.widths, self.widths)))
+        def conv(c_in, c_out, stride=1): return nn.Sequential(nn.Conv2d(c_in, c_out, 2 + stride, stride, padding=1), nn.ReLU())
+        self.stages = nn.ModuleList(nn.Sequential(conv(c, w, 2 if i else stride), conv(w, w)) for i,(c,w) in enumerate(zip([2*channels] + self.widths, self.widths)))
+        for name,value in dict(stride=stride, detail=detail).items(): self.register_buffer(name, torch.tensor(value)) # so that a file of tensors holds all of the network
 
     def forward(self,
         x:Tensor, # Images in [0,1], `(n, channels, h, w)`
-    )->list:      # A map `(n, width·2^l, h/2^l, w/2^l)` for each stage
+    )->list:      # A map `(n, width·2^l, h/s, w/s)` for each stage, s being `stride`·2^l
         if x.shape[1] != self.channels: raise InputError(f'this feature network looks at images of {self.channels} channels, got {x.shape[1]}')
-        maps, h = [], 2*x - 1
+        maps, h = [], torch.cat([2*x - 1, self.detail*(x - blur(x))], 1)
         for stage in self.stages: maps.append(h := stage(h))
         return maps
 
@@ -144,6 +147,12 @@ def crops(
             i, j = torch.randint(max(0, x.shape[-1] - size) + 1, (2,), generator=generator).tolist()
             yield x[..., i:i+size, j:j+size]
 
+def detail_factor(
+    x:Tensor, # Images, `(n,c,h,w)`
+)->float:     # At most 50
+    "By how much to enlarge what a blur takes away, for it to vary as much as the images do."
+    return min(50., (x.std()/(x - blur(x)).std().clamp(min=1e-6)).item())
+
 def train_feature_net(
     batches:Batches,   # Training images, as the model will see them
     seed:int=0,        # Of the weights and of the views
@@ -155,7 +164,7 @@ def train_feature_net(
     if n < 2: raise InputError('a feature network learns to tell images apart: one image is too few')
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        net = FeatureNet(channels, 3 if side < 16 else 4)
+        net = FeatureNet(channels, 3 if side < 16 else 4, stride=1 if side < 32 else 2, detail=detail_factor(next(crops(batches, 64, g, side))))
         head = nn.Linear(sum(net.widths), 64)
     def code(x): return F.normalize(head(torch.cat([f.mean((2, 3)) for f in net(x)], 1)), dim=1)
     params = [p for m in (net.to(device), head.to(device)) for p in m.parameters()]
@@ -182,9 +191,9 @@ def load_feature_net(
     try:
         tensors = load(Path(path).expanduser().read_bytes())
         width, channels = tensors['net.stages.0.0.0.weight'].shape[:2]
-        distance = FeatureDistance(FeatureNet(channels, len(tensors['weights']), width), tensors['weights'])
+        distance = FeatureDistance(FeatureNet(channels//2, len(tensors['weights']), width, int(tensors['net.stride'])), tensors['weights'])
         distance.load_state_dict(tensors)
-    except (SafetensorError, OSError, LookupError, RuntimeError) as e: raise InputError(f'{path} holds no feature network that can be read ({str(e).splitlines()[0]})') from None
+    except (SafetensorError, OSError, LookupError, RuntimeError, ValueError) as e: raise InputError(f'{path} holds no feature network that can be read ({str(e).splitlines()[0]})') from None
     return distance
 
 # %% ../nbs/05b_features.ipynb #c7cc23fa
