@@ -6,6 +6,7 @@ takes some gigabytes; it is removed afterwards."""
 import argparse, json, os, re, shutil, subprocess, sys, tempfile, venv
 from datetime import date
 from pathlib import Path
+from nbdev.config import get_config
 from vae_nbdev.data import write_whole
 from common import RESULTS, Parser, command, machine, run, versions
 
@@ -15,7 +16,7 @@ import re, sys, time
 import nbformat
 from nbclient import NotebookClient
 nb, start = nbformat.read(sys.argv[1], as_version=4), time.time()
-skipped = re.compile(r'#\\| *(eval: *false|slow|data)\\s*$', re.M)
+skipped = re.compile(rf'#\\| *(eval: *false|{sys.argv[2]})\\s*$', re.M)
 client = NotebookClient(nb, timeout=None, kernel_name='python3')
 with client.setup_kernel():
     for i,cell in enumerate(nb.cells):
@@ -42,6 +43,7 @@ def install(folder):
 def main(args):
     chapters = [p.resolve() for p in args.notebooks] or sorted(p for p in (ROOT/'nbs').glob('*.ipynb') if re.match(r'\d', p.name))
     env = {k: v for k,v in os.environ.items() if not k.startswith(('VAE_NBDEV', 'PYTHONPATH'))}
+    flags = '|'.join(get_config().tst_flags.split())
     seconds, folder = {}, Path(tempfile.mkdtemp(prefix='chapters'))
     try:
         wheel, python = install(folder)
@@ -51,7 +53,7 @@ def main(args):
             alone.mkdir()
             shutil.copy(path, alone)
             try:
-                seconds[path.stem] = float(call(python, folder/'runner.py', path.name, cwd=alone, env=env).split()[-1])
+                seconds[path.stem] = float(call(python, folder/'runner.py', path.name, flags, cwd=alone, env=env).split()[-1])
                 print(f'{path.stem:<16} {seconds[path.stem]:4.0f} s', flush=True)
             except RuntimeError as e: print(f'{path.stem}: failed\n{e}', file=sys.stderr, flush=True)
         size = wheel.stat().st_size
