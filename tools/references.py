@@ -121,8 +121,8 @@ def check_docs_step(p):
     if not any(exports): return # nbdev runs nothing in such a notebook
     for i,cell in enumerate(p.cells):
         if cell['cell_type'] != 'code' or re.search(r'(?m)^#\|\s*eval:\s*false', source(cell)): continue
-        imports = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source(cell)).body]
-        if not exports[i] and any(imports) and not all(imports): yield f'cell {i} mixes imports with other code: nbdev_docs runs it without the cells above'
+        tree, kinds = ast.parse(source(cell)), (ast.Import, ast.ImportFrom)
+        if not exports[i] and any(isinstance(n, kinds) for n in ast.walk(tree)) and not all(isinstance(n, kinds) for n in tree.body): yield f'cell {i} mixes imports with other code: nbdev_docs runs it without the cells above'
         if re.search(r'(?m)^#\|\s*export\s*$(?s:.*)^(def|class) ', source(cell)): yield f'cell {i} defines something that the site does not show: `#| exports` exports and shows'
 
 

@@ -46,6 +46,7 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ((FIGURE.replace('fig-cap', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-cap'),
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
     (('import math\nmath.pi', []), 'mixes imports with other code'),
+    (('def f():\n    import math\n    return math.pi', []), 'mixes imports with other code'),
     (('#| export\ndef f(): pass', []), 'defines something that the site does not show'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stderr', text=['x'])]), 'has a stored error or warning'),
