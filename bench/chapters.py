@@ -7,7 +7,7 @@ import argparse, json, os, re, shutil, subprocess, sys, tempfile, venv
 from datetime import date
 from pathlib import Path
 from nbdev.config import get_config
-from vae_nbdev.data import write_whole
+from vae_nbdev.data import InputError, write_whole
 from common import RESULTS, Parser, command, machine, run, versions
 
 ROOT = RESULTS.parent
@@ -42,6 +42,8 @@ def install(folder):
 
 def main(args):
     chapters = [p.resolve() for p in args.notebooks] or sorted(p for p in (ROOT/'nbs').glob('*.ipynb') if re.match(r'\d', p.name))
+    for p in chapters:
+        if not p.is_file(): raise InputError(f'there is no notebook {p.name}')
     env = {k: v for k,v in os.environ.items() if not k.startswith(('VAE_NBDEV', 'PYTHONPATH'))}
     flags = '|'.join(get_config().tst_flags.split())
     seconds, folder = {}, Path(tempfile.mkdtemp(prefix='chapters'))
