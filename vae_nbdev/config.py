@@ -71,7 +71,7 @@ _celeba = with_settings(Config(), dataset='celeba', image_size=64, latent_dim=20
                         beta_max=1., beta_annealing_period=10., num_epochs=30, batch_size=128, learning_rate=1e-3, flip=True, mixed_precision='auto')
 _celeba_wide = with_settings(_celeba, latent_dim=128, width=48, scale=0.2, scale_mode='learned', beta_annealing_period=0., adam_beta2=0.99, ema_decay=0.999)
 _perceptual = with_settings(_celeba, image_size=128, latent_dim=128, num_blocks=2, upsample='nearest', likelihood_type='laplace', beta_max=3.84, beta_annealing_period=0.,
-                            feature_weight=24576., num_epochs=50, batch_size=64)
+                            feature_weight=24576., feature_annealing_period=10., num_epochs=50, batch_size=64)
 PRESETS = {'digits': _digits, 'mnist': _mnist, 'mnist-labels': _mnist_labels, 'mnist-large': _mnist_large, 'celeba': _celeba, 'celeba-wide': _celeba_wide, 'perceptual': _perceptual}
 PRESET_OF = dict(digits='digits', mnist='mnist', fashion_mnist='mnist', kmnist='mnist', cifar10='celeba', celeba='celeba', folder='celeba')
 

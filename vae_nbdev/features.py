@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LPIPS_NETS', 'PATIENCE', 'shift', 'blur', 'unit_features', 'feature_distance', 'FeatureNet', 'FeatureDistance',
-           'calibrated', 'view', 'match_loss', 'crops', 'detail_factor', 'train_feature_net', 'save_feature_net',
-           'load_feature_net', 'need', 'patience', 'LPIPS', 'make_distance']
+           'calibrated', 'view', 'spoil', 'match_loss', 'crops', 'detail_factor', 'train_feature_net',
+           'save_feature_net', 'load_feature_net', 'need', 'patience', 'LPIPS', 'make_distance']
 
 # %% ../nbs/05b_features.ipynb #84ce3923
 import socket
@@ -121,16 +121,31 @@ def view(
     "Images changed in ways that the eye forgives: moved by a pixel, a fifth brighter or darker at most, a little noise."
     dx, dy = torch.randint(-1, 2, (2,), generator=generator).tolist()
     light, noise = torch.rand(len(x), 1, 1, 1, generator=generator), torch.randn(x.shape, generator=generator)
-    return shift(x, dx, dy)*(0.8 + 0.4*light).to(x) + 0.05*noise.to(x)
+    return shift(x, dx, dy)*(0.8 + 0.4*light).to(x) + 0.02*noise.to(x)
+
+def spoil(
+    x:Tensor,                  # Images, `(n,c,h,w)`
+    generator:torch.Generator, # Source of chance, on the CPU
+)->Tensor:                     # The shape of `x`
+    "Images changed in ways that the eye does not forgive: blurred, once to eight times, and most of them covered by a pattern that repeats every 2, 4 or 8 pixels: noise, rows or columns."
+    for _ in range(torch.randint(1, 9, (), generator=generator)): x = blur(x)
+    (n, c, h, w), side = x.shape, 2**torch.randint(1, 4, (), generator=generator).item()
+    tile = torch.randn(n, c, side, side, generator=generator)
+    kinds = torch.stack([tile, tile[..., :1].expand_as(tile), tile[..., :1, :].expand_as(tile)])
+    tile = kinds[torch.randint(3, (n,), generator=generator), torch.arange(n)]
+    strength = 0.2*(torch.rand(n, 1, 1, 1, generator=generator) - 0.3).clamp(min=0)
+    return x + (strength*(tile - tile.mean((2, 3), keepdim=True))).repeat(1, 1, -(-h//side), -(-w//side))[..., :h, :w].to(x)
 
 def match_loss(
-    a:Tensor,             # Codes of the first views, of length 1, `(n, dim)`
-    b:Tensor,             # Codes of the second views: row i belongs to row i of `a`
-    c:Tensor,             # Codes of wrong answers, `(m, dim)`
+    a:Tensor,             # Feature map of the first views, `(n,c,h,w)`
+    b:Tensor,             # Of the second views: image i belongs to image i of `a`
+    c:Tensor,             # Of spoilt views
     temperature:float=0.1 # Small: only the nearest wrong answers count
 )->Tensor:                # Nats, a scalar
-    "Minus the log-probability of finding each second view among all the others and the wrong answers (@eq-match)."
-    return F.cross_entropy(a@torch.cat([b, c]).T/temperature, torch.arange(len(a), device=a.device))
+    "Minus the log-probability of finding each second view among all the others and the spoilt ones, mean over positions (@eq-match)."
+    a, b, c = (unit_features(f).flatten(2).permute(2, 0, 1) for f in (a, b, c)) # `(positions, n, channels)`
+    fit = a@torch.cat([b, c], 1).transpose(1, 2)/temperature
+    return F.cross_entropy(fit.flatten(0, 1), torch.arange(a.shape[1], device=a.device).repeat(len(a)))
 
 # %% ../nbs/05b_features.ipynb #d2400123
 def crops(
@@ -156,7 +171,7 @@ def detail_factor(
 def train_feature_net(
     batches:Batches,   # Training images, as the model will see them
     seed:int=0,        # Of the weights and of the views
-    num_steps:int=300, # Steps of 32 images
+    num_steps:int=None, # Steps of 32 images; by default 300 for images of less than 32 pixels, 1,000 for larger ones
     device='cpu',      # Where to train
 )->FeatureDistance:    # Frozen; two training images are 1 apart on average
     "A feature distance trained on the images at hand, with a matching game in place of labels."
@@ -165,14 +180,12 @@ def train_feature_net(
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         net = FeatureNet(channels, 3 if side < 16 else 4, stride=1 if side < 32 else 2, detail=detail_factor(next(crops(batches, 64, g, side))))
-        head = nn.Linear(sum(net.widths), 64)
-    def code(x): return F.normalize(head(torch.cat([f.mean((2, 3)) for f in net(x)], 1)), dim=1)
-    params = [p for m in (net.to(device), head.to(device)) for p in m.parameters()]
-    optimizer = torch.optim.AdamW(params, 4e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=num_steps)
-    for x in islice(crops(batches, 32, g), num_steps):
-        x = x.to(device)
-        loss = match_loss(*code(torch.cat([view(x, g), view(x, g), view(blur(x), g)])).chunk(3))
+    optimizer = torch.optim.AdamW(net.to(device).parameters(), 2e-3)
+    steps = num_steps or (300 if side < 32 else 1000)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    for x in islice(crops(batches, 32, g), steps):
+        maps = net(torch.cat([view(x, g), view(x, g), spoil(x, g)]).to(device))
+        loss = sum(match_loss(*f.chunk(3)) for f in maps)/len(maps)
         optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
     return calibrated(net, next(crops(batches, 64, g, side)).to(device))
 

@@ -69,6 +69,7 @@ class TrainConfig:
     beta_schedule:str='linear'      # Its shape: constant, linear, cosine, cyclical or staircase
     free_bits:float=0.0             # Nats of rate that each latent dimension has free
     feature_weight:float=0.0        # Weight of the feature distance of image and reconstruction in the loss; 0: none
+    feature_annealing_period:float=0.0 # Epochs over which that weight grows from zero, linearly
     feature_net:str='self'          # Its network: self (trained on the training images first), lpips, or the feature_net.safetensors of a run
     ema_decay:float=0.0             # Decay of an average of the weights, which is validated and saved; 0: none
     sample_every:int=0              # Epochs between sample pictures; 0: none
@@ -84,7 +85,7 @@ class TrainConfig:
         for name in ('num_epochs', 'batch_size', 'gradient_accumulation_steps'): check_range(getattr(self, name), name, 1)
         for name in ('warmup_steps', 'plateau_patience', 'sample_every'): check_range(getattr(self, name), name, 0)
         check_range(self.seed, 'seed', 0, 2**32 - 1)
-        for name in ('weight_decay', 'grad_clip', 'beta_max', 'beta_annealing_period', 'free_bits', 'feature_weight', 'ema_decay', 'save_minutes'):
+        for name in ('weight_decay', 'grad_clip', 'beta_max', 'beta_annealing_period', 'free_bits', 'feature_weight', 'feature_annealing_period', 'ema_decay', 'save_minutes'):
             if not 0 <= getattr(self, name) < math.inf: raise InputError(f'{name} must not be negative or infinite, got {getattr(self, name)}')
         for name in ('adam_beta2', 'plateau_factor'):
             if not 0 < getattr(self, name) < 1: raise InputError(f'{name} must be between 0 and 1, got {getattr(self, name)}')
@@ -215,7 +216,7 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False) if config.ema_decay else None
         self.num_steps = config.num_epochs*len(train)
         self.epoch, self.step, self.midway, self.history = 0, 0, False, []
-        self.beta, self.grad_norm, self.latent_rates = 0., 0., torch.zeros(self.model.config.latent_dim)
+        self.beta, self.feature_weight, self.grad_norm, self.latent_rates = 0., 0., 0., torch.zeros(self.model.config.latent_dim)
 
     @property
     def final(self):
@@ -263,6 +264,7 @@ def train_epoch(self:Trainer
     for i,(x,y) in enumerate(self.there(self.train.iterate(self.step - self.epoch*n)), self.step - self.epoch*n):
         if not self.epoch: self.model.likelihood.check(x) # later epochs show the same images
         self.beta = beta_at(self.step/n, c.beta_max, c.beta_annealing_period, c.beta_schedule)
+        self.feature_weight = beta_at(self.step/n, c.feature_weight, c.feature_annealing_period, 'linear')
         self.set_learning_rate()
         self.optimizer.zero_grad()
         self.total += self.check(self.backward(x, y, i), f'at step {i + 1} of epoch {self.epoch + 1}')
@@ -293,7 +295,7 @@ def backward(self:Trainer,
             bound, terms = self.measure(self.net, x[part], None if y is None else y[part], eps[part])
             rates = self.everyone(bound.rate_dims.detach().sum(0))/n if c.free_bits else None
             loss = weighted_loss(bound, self.beta, c.free_bits, n, rates)
-            if self.distance: loss = loss + c.feature_weight*terms[2].sum()/n
+            if self.distance: loss = loss + self.feature_weight*terms[2].sum()/n
             if world > 1: loss = world*loss # the processes' gradients are averaged, and must be added
             if self.accelerator.scaler: self.accelerator.backward(loss)
             else: loss.backward()
