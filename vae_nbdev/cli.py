@@ -455,10 +455,12 @@ def resumed_config(
 def warn_of_schedule(
     t, # A `TrainConfig`
 ):
-    "Warn when `beta` cannot reach its maximum in this run."
-    reached = t.beta_annealing_period*{'constant': 0, 'cyclical': 0.5}.get(t.beta_schedule, 1)
-    if reached > t.num_epochs and speaks():
-        print(f'warning: beta reaches beta_max after {reached:g} epochs, but the run has {t.num_epochs}: give a shorter --beta_annealing_period', file=sys.stderr)
+    "Warn when `beta`, or the weight of a feature distance, cannot grow to its full value in this run."
+    share = {'constant': 0, 'cyclical': 0.5}.get(t.beta_schedule, 1)
+    grown = dict(beta=share*t.beta_annealing_period, feature=t.feature_annealing_period if t.feature_weight else 0)
+    for name, epochs in grown.items():
+        if epochs > t.num_epochs and speaks():
+            print(f"warning: {'beta_max' if name == 'beta' else 'feature_weight'} is reached after {epochs:g} epochs, but the run has {t.num_epochs}: give a shorter --{name}_annealing_period", file=sys.stderr)
 
 # %% ../nbs/12_cli.ipynb #eab10aee
 def vae_train(
