@@ -53,10 +53,10 @@ def set_state(
     part = lambda name: {k.removeprefix(name): v for k,v in tensors.items() if k.startswith(name)}
     t.model.load_state_dict(part('model.'))
     if t.average: t.average.load_state_dict(part('average.'))
-    optimizer, state = t.optimizer.state_dict(), {}
+    optimizer, state, params = t.optimizer.state_dict(), {}, [p for g in t.optimizer.param_groups for p in g['params']]
     for key, v in part('optimizer.').items():
         i, k = key.split('.')
-        state.setdefault(int(i), {})[k] = v
+        state.setdefault(int(i), {})[k] = torch.empty_like(params[int(i)], dtype=v.dtype).copy_(v) if v.ndim == 4 else v # in the weight's order in memory, which a fused step takes for granted
     for g, lr in zip(optimizer['param_groups'], facts['learning_rates']): g['lr'] = lr
     t.optimizer.load_state_dict(optimizer | dict(state=state))
     t.plateau.load_state_dict(facts['plateau'])
