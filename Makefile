@@ -35,7 +35,7 @@ prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the packag
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py
 
-run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/02_elbo.ipynb"] [FLAGS="slow data"]
+run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/01_elbo.ipynb"] [FLAGS="slow data"]
 	$(BIN)/python tools/run.py $(NB) --flags "$(FLAGS)"
 
 bench: $(VENV)/.dev ## measure speed and memory side by side, into results; takes a quarter of an hour on a quiet machine

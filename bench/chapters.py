@@ -7,7 +7,7 @@ import argparse, json, os, re, shutil, subprocess, sys, tempfile, venv
 from datetime import date
 from pathlib import Path
 from nbdev.config import get_config
-from vae_nbdev.data import InputError, write_whole
+from vae_nbdev.core import InputError, write_whole
 from common import RESULTS, Parser, command, machine, run, versions
 
 ROOT = RESULTS.parent

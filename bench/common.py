@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 import torch
-from vae_nbdev.data import InputError, check_range, write_whole
+from vae_nbdev.core import InputError, check_range, write_whole
 
 RESULTS = Path(__file__).resolve().parent.parent/'results'
 PACKAGES = 'torch', 'torchvision', 'numpy', 'accelerate', 'fastcore', 'vae_nbdev'

@@ -7,7 +7,8 @@ over too soon. Headline: in each round, the fastest peer over ours. MNIST is loo
 from time import perf_counter
 import torch
 from torch.utils.data import DataLoader, Subset
-from vae_nbdev.data import Batches, InputError, data_root
+from vae_nbdev.core import InputError
+from vae_nbdev.data import Batches, data_root
 from common import alternate, parser, report, row, run
 
 TARGET = 40

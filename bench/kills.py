@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from vae_nbdev.checkpoint import list_checkpoints
-from vae_nbdev.data import InputError, check_range, write_whole
+from vae_nbdev.core import InputError, check_range, write_whole
 from common import RESULTS, Parser, command, machine, run, versions
 
 SETTINGS = '--num_epochs', '20', '--save_minutes', '0.005', '--ema_decay', '0.9', '--beta_annealing_period', '2'

@@ -21,9 +21,10 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 from torch import nn
-from vae_nbdev.config import preset
-from vae_nbdev.data import Batches, InputError
-from vae_nbdev.vae import VAE, VAEConfig
+from vae_nbdev.config import VAEConfig, preset
+from vae_nbdev.core import InputError
+from vae_nbdev.data import Batches
+from vae_nbdev.vae import VAE
 from common import alternate, parser, ratios, report, run, spread
 
 TARGET = 1.5

@@ -12,10 +12,10 @@ from contextlib import redirect_stdout
 from statistics import median
 from time import perf_counter
 import torch
-from vae_nbdev.config import preset
+from vae_nbdev.config import TrainConfig, VAEConfig, preset
 from vae_nbdev.data import Batches
-from vae_nbdev.trainer import Progress, TrainConfig, Trainer, make_optimizer
-from vae_nbdev.vae import VAE, VAEConfig
+from vae_nbdev.trainer import Progress, Trainer, make_optimizer
+from vae_nbdev.vae import VAE
 from common import alternate, parser, ratios, report, row, run
 
 TARGET = 0.97

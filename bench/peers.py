@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Subset
+from vae_nbdev.config import TrainConfig, VAEConfig
 from vae_nbdev.data import Batches, data_root, load_dataset
-from vae_nbdev.trainer import TrainConfig, Trainer
-from vae_nbdev.vae import VAE, VAEConfig
+from vae_nbdev.trainer import Trainer
+from vae_nbdev.vae import VAE
 from common import alternate, headline, parser, ratios, report, row, run, spread
 
 TARGET, PYTHAE_TARGET = 1.7, 1.1

@@ -10,7 +10,7 @@ from collections import Counter
 from functools import partial
 from tempfile import TemporaryDirectory
 import vae_nbdev
-from vae_nbdev.data import InputError
+from vae_nbdev.core import InputError
 from common import alternate, parser, report, row, run
 
 TARGET = 0.5
