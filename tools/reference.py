@@ -30,6 +30,11 @@ def named(annotation):
     return re.sub(r'\b(?:\w+\.)+(\w+)', r'\1', str(annotation) if '|' in str(annotation) else text)
 
 
+def shown_default(value):
+    "A default as one writes it; a function by its name."
+    return getattr(value, '__name__', None) or re.sub(r' at 0x\w+', '', repr(value))
+
+
 def table(obj):
     "Parameters and what is returned, as lines of a table."
     try: found = docments(obj, full=True, returns=True)
@@ -37,7 +42,7 @@ def table(obj):
     lines = []
     for name, d in found.items():
         if name in ('self', 'cls'): continue
-        default = '' if d.default is inspect.Parameter.empty or name == 'return' else f'`{d.default!r}`'
+        default = '' if d.default is inspect.Parameter.empty or name == 'return' else f'`{shown_default(d.default)}`'
         shown = '*returns*' if name == 'return' else f'`{name}`'
         if name == 'return' and d.anno in (None, inspect.Parameter.empty) and not d.docment: continue
         lines.append(f'| {shown} | {plain(named(d.anno))} | {plain(default)} | {plain(d.docment)} |')
