@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLORS', 'STYLE', 'set_style', 'styled', 'to_float', 'image_grid', 'enlarge', 'show_image', 'show_images',
-           'show_pairs', 'plot_history', 'plot_beta', 'plot_rate_distortion', 'plot_latents', 'draw_stages',
-           'save_figure']
+           'show_pairs', 'plot_history', 'plot_beta', 'plot_rate_distortion', 'plot_latents', 'draw_model',
+           'draw_stages', 'save_figure']
 
 # %% ../nbs/31_plot.ipynb #15367400
 import functools
@@ -210,6 +210,36 @@ def plot_latents(
             ax.scatter(at[:,0], at[:,1], s=8, color=plt.get_cmap('tab10')(k % 10), label=names[k] if names else str(k))
         ax.legend(loc='center left', bbox_to_anchor=(1, 0.5), markerscale=2, handletextpad=0.2)
     ax.set(xlabel='$z_1$', ylabel='$z_2$', aspect='equal')
+    return ax
+
+# %% ../nbs/31_plot.ipynb #d43d9975
+@styled
+def draw_model(
+    ax=None, # Axes to draw on, new ones by default
+):           # The axes
+    "Draw a VAE: prior, decoder (solid arrow), encoder (dashed arrow), and a plate over n images."
+    if ax is None: ax = plt.figure(figsize=(4.4, 3.2)).subplots()
+    z, x, gen, enc = (2.2, 1.5), (4.6, 1.5), COLORS['distortion'], COLORS['posterior']
+    ax.add_patch(Rectangle((1.55, 0.05), 3.7, 2.9, fill=False, lw=1.2, color=COLORS['prior']))
+    ax.text(1.68, 0.13, '$n$ images', ha='left', va='bottom', fontsize=10)
+    for at,name,face in (z, '$z$', 'white'), (x, '$x$', '#dddddd'):
+        ax.add_patch(Circle(at, 0.36, facecolor=face, edgecolor=COLORS['total'], lw=1.4))
+        ax.text(*at, name, ha='center', va='center', fontsize=15)
+    def arrow(start, end, color, style='-', bend=0., shrink=22):
+        ax.annotate('', end, start, arrowprops=dict(
+            arrowstyle='-|>', color=color, lw=2, ls=style, mutation_scale=15,
+            shrinkA=shrink, shrinkB=22, connectionstyle=f'arc3,rad={bend}'))
+    arrow((0.75, 1.5), z, COLORS['prior'], shrink=2)
+    arrow(z, x, gen, bend=-0.4)
+    arrow(x, z, enc, '--', bend=-0.4)
+    for name,py,end in (r'$\theta$', 3.3, 2.62), (r'$\varphi$', -0.3, 0.38): # the weights
+        ax.annotate(name, (3.4, end), (3.4, py), ha='center', va='center', fontsize=14,
+                    arrowprops=dict(arrowstyle='->', color=COLORS['total'], lw=0.8))
+    ax.text(0.4, 1.5, '$p(z)$', ha='center', va='center', fontsize=13)
+    ax.text(3.4, 2.2, r'$p_\theta(x|z)$', ha='center', va='bottom', fontsize=13)
+    ax.text(3.4, 0.8, r'$q_\varphi(z|x)$', ha='center', va='top', fontsize=13)
+    ax.set(xlim=(0.05, 5.35), ylim=(-0.5, 3.5), aspect='equal')
+    ax.set_axis_off()
     return ax
 
 # %% ../nbs/31_plot.ipynb #9431ed4a
