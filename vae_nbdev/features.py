@@ -38,8 +38,9 @@ def blur(
     x:Tensor, # Images, `(n,c,h,w)`
 )->Tensor:    # The shape of `x`
     "Images in which each pixel is a weighted mean of nine, with weights 1, 2, 1 along both axes."
-    k = torch.tensor([1., 2., 1.], device=x.device)/4
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='replicate'), torch.outer(k, k).expand(x.shape[1], 1, 3, 3), groups=x.shape[1])
+    k, channels = torch.tensor([1., 2., 1.], device=x.device)/4, x.shape[1]
+    kernel = torch.outer(k, k).expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='replicate'), kernel, groups=channels)
 
 # %% ../nbs/12_features.ipynb #85c8e827
 def unit_features(
@@ -52,50 +53,58 @@ def unit_features(
 
 # %% ../nbs/12_features.ipynb #5cd84414
 def feature_distance(
-    f:list,          # Features of the images: a map `(n,c,h,w)` for each layer
-    g:list,          # Features of the images that they are compared with
-    weights:list=None, # For each layer a number, or one for each of its channels `(c,)`; 1 by default
-)->Tensor:           # `(n,)`, not in nats
-    "Squared distance of unit features, averaged over positions and summed over channels and layers ([Zhang et al., 2018](https://arxiv.org/abs/1801.03924), @eq-feature-distance)."
-    weights = [1.]*len(f) if weights is None else weights
-    layers = [(torch.as_tensor(w, device=a.device).view(-1, 1, 1)*(unit_features(a) - unit_features(b))**2).sum(1).mean((1, 2)) for a,b,w in zip(f, g, weights, strict=True)]
+    f:list,            # Features of the images: a map `(n,c,h,w)` for each layer
+    g:list,            # Features of the images that they are compared with
+    weights:list=None, # For each layer a number, or one for each channel `(c,)`; 1 by default
+)->Tensor:             # `(n,)`, not in nats
+    "Squared distance of unit features, mean over positions, summed (@eq-feature-distance)."
+    weights, layers = [1.]*len(f) if weights is None else weights, []
+    for a,b,w in zip(f, g, weights, strict=True):
+        w = torch.as_tensor(w, device=a.device).view(-1, 1, 1)
+        layers.append((w*(unit_features(a) - unit_features(b))**2).sum(1).mean((1, 2)))
     return torch.stack(layers).sum(0)
 
 # %% ../nbs/12_features.ipynb #2de28df0
 class FeatureNet(nn.Module):
-    "Convolutions in stages, each at half the size of the one before; the output of every stage is a layer of features."
+    "Convolutions in stages, each at half the size; each stage's output is a layer of features."
     def __init__(self,
-        channels:int=1, # Channels of the images
-        depth:int=3,    # Stages
-        width:int=16,   # Features of the first stage; each further one has twice as many
-        stride:int=1,   # Step of the first convolution, in pixels
+        channels:int=1,  # Channels of the images
+        depth:int=3,     # Stages
+        width:int=16,    # Features of the first stage; each further one has twice as many
+        stride:int=1,    # Step of the first convolution, in pixels
         detail:float=1., # Factor of what a blur takes away from the images
     ):
         super().__init__()
         self.channels, self.widths = channels, [width*2**i for i in range(depth)]
-        def conv(c_in, c_out, stride=1): return nn.Sequential(nn.Conv2d(c_in, c_out, 2 + stride, stride, padding=1), nn.ReLU())
-        self.stages = nn.ModuleList(nn.Sequential(conv(c, w, 2 if i else stride), conv(w, w)) for i,(c,w) in enumerate(zip([2*channels] + self.widths, self.widths)))
-        for name,value in dict(stride=stride, detail=detail).items(): self.register_buffer(name, torch.tensor(value)) # so that a file of tensors holds all of the network
+        def conv(c_in, c_out, stride=1):
+            return nn.Sequential(nn.Conv2d(c_in, c_out, 2 + stride, stride, padding=1), nn.ReLU())
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv(c, w, 2 if i else stride), conv(w, w))
+            for i,(c,w) in enumerate(zip([2*channels] + self.widths, self.widths)))
+        self.register_buffer('stride', torch.tensor(stride)) # so that a file of tensors
+        self.register_buffer('detail', torch.tensor(detail)) # holds all of the network
 
     def forward(self,
         x:Tensor, # Images in [0,1], `(n, channels, h, w)`
     )->list:      # A map `(n, width·2^l, h/s, w/s)` for each stage, s being `stride`·2^l
-        if x.shape[1] != self.channels: raise InputError(f'this feature network looks at images of {self.channels} channels, got {x.shape[1]}')
+        if x.shape[1] != self.channels:
+            raise InputError(f'this feature network looks at images of {self.channels} channels, '
+                             f'got {x.shape[1]}')
         maps, h = [], torch.cat([2*x - 1, self.detail*(x - blur(x))], 1)
         for stage in self.stages: maps.append(h := stage(h))
         return maps
 
 # %% ../nbs/12_features.ipynb #a0c29cd1
 class FeatureDistance(nn.Module):
-    "A distance of images in the features of a network, which is frozen and always in evaluation mode; gradients pass to the images."
+    "A distance of images in the features of a frozen network; gradients pass to the images."
     def __init__(self,
-        net:nn.Module,        # Images to a list of feature maps
-        weights:Tensor=None,  # Weight of each layer, `(layers,)`
+        net:nn.Module,       # Images to a list of feature maps
+        weights:Tensor=None, # Weight of each layer, `(layers,)`
     ):
         super().__init__()
         self.net = net
         self.register_buffer('weights', weights)
-        self.requires_grad_(False).eval().zero_grad() # gradients of its own training, if there are any
+        self.requires_grad_(False).eval().zero_grad() # also gradients of its own training
 
     def train(self, mode=True): return super().train(False)
 
@@ -110,7 +119,7 @@ def calibrated(
     net:nn.Module, # Images to a list of feature maps
     x:Tensor,      # Different images, two at least
 )->FeatureDistance:
-    "A distance in which images of `x` are 1 apart on average, each layer giving the same share (@eq-unit-distance)."
+    "A distance in which images of `x` are 1 apart on average (@eq-unit-distance)."
     layers = torch.stack([feature_distance([f], [f.roll(1, 0)]).mean() for f in net(x)])
     return FeatureDistance(net, 1/(len(layers)*layers.clamp(min=1e-6)))
 
@@ -119,34 +128,39 @@ def view(
     x:Tensor,                  # Images, `(n,c,h,w)`
     generator:torch.Generator, # Source of chance, on the CPU
 )->Tensor:                     # The shape of `x`
-    "Images changed in ways that the eye forgives: moved by a pixel, a fifth brighter or darker at most, a little noise."
+    "Images moved by a pixel, a fifth brighter or darker at most, with a little noise."
     dx, dy = torch.randint(-1, 2, (2,), generator=generator).tolist()
-    light, noise = torch.rand(len(x), 1, 1, 1, generator=generator), torch.randn(x.shape, generator=generator)
+    light = torch.rand(len(x), 1, 1, 1, generator=generator)
+    noise = torch.randn(x.shape, generator=generator)
     return shift(x, dx, dy)*(0.8 + 0.4*light).to(x) + 0.02*noise.to(x)
 
 def spoil(
     x:Tensor,                  # Images, `(n,c,h,w)`
     generator:torch.Generator, # Source of chance, on the CPU
 )->Tensor:                     # The shape of `x`
-    "Images changed in ways that the eye does not forgive: blurred, once to eight times, and most of them covered by a pattern that repeats every 2, 4 or 8 pixels: noise, rows or columns."
+    "Images blurred, and most of them under a pattern of period 2, 4 or 8: noise, rows or columns."
     for _ in range(torch.randint(1, 9, (), generator=generator)): x = blur(x)
     (n, c, h, w), side = x.shape, 2**torch.randint(1, 4, (), generator=generator).item()
     tile = torch.randn(n, c, side, side, generator=generator)
     kinds = torch.stack([tile, tile[..., :1].expand_as(tile), tile[..., :1, :].expand_as(tile)])
     tile = kinds[torch.randint(3, (n,), generator=generator), torch.arange(n)]
     strength = 0.2*(torch.rand(n, 1, 1, 1, generator=generator) - 0.3).clamp(min=0)
-    return x + (strength*(tile - tile.mean((2, 3), keepdim=True))).repeat(1, 1, -(-h//side), -(-w//side))[..., :h, :w].to(x)
+    pattern = strength*(tile - tile.mean((2, 3), keepdim=True))
+    return x + pattern.repeat(1, 1, -(-h//side), -(-w//side))[..., :h, :w].to(x)
 
+# %% ../nbs/12_features.ipynb #9a60b243
 def match_loss(
     a:Tensor,             # Feature map of the first views, `(n,c,h,w)`
     b:Tensor,             # Of the second views: image i belongs to image i of `a`
     c:Tensor,             # Of spoilt views
     temperature:float=0.1 # Small: only the nearest wrong answers count
 )->Tensor:                # Nats, a scalar
-    "Minus the log-probability of finding each second view among all the others and the spoilt ones, mean over positions (@eq-match)."
-    a, b, c = (unit_features(f).flatten(2).permute(2, 0, 1) for f in (a, b, c)) # `(positions, n, channels)`
+    "Minus the log-probability of finding each second view, mean over positions (@eq-match)."
+    # `(positions, n, channels)`
+    a, b, c = (unit_features(f).flatten(2).permute(2, 0, 1) for f in (a, b, c))
     fit = a@torch.cat([b, c], 1).transpose(1, 2)/temperature
-    return F.cross_entropy(fit.flatten(0, 1), torch.arange(a.shape[1], device=a.device).repeat(len(a)))
+    right = torch.arange(a.shape[1], device=a.device).repeat(len(a))
+    return F.cross_entropy(fit.flatten(0, 1), right)
 
 # %% ../nbs/12_features.ipynb #d2400123
 def crops(
@@ -160,7 +174,8 @@ def crops(
     b.batch_size, b.shuffle, b.part = min(n, len(b.images)), True, (0, 1)
     for b.epoch in count():
         for x,_ in b:
-            i, j = torch.randint(max(0, x.shape[-1] - size) + 1, (2,), generator=generator).tolist()
+            room = max(0, x.shape[-1] - size) + 1
+            i, j = torch.randint(room, (2,), generator=generator).tolist()
             yield x[..., i:i+size, j:j+size]
 
 def detail_factor(
@@ -169,18 +184,22 @@ def detail_factor(
     "By how much to enlarge what a blur takes away, for it to vary as much as the images do."
     return min(50., (x.std()/(x - blur(x)).std().clamp(min=1e-6)).item())
 
+# %% ../nbs/12_features.ipynb #2e3f7ff8
 def train_feature_net(
-    batches:Batches,   # Training images, as the model will see them
-    seed:int=0,        # Of the weights and of the views
-    num_steps:int=None, # Steps of 32 images; by default 300 for images of less than 32 pixels, 1,000 for larger ones
-    device='cpu',      # Where to train
-)->FeatureDistance:    # Frozen; two training images are 1 apart on average
+    batches:Batches,    # Training images, as the model will see them
+    seed:int=0,         # Of the weights and of the views
+    num_steps:int=None, # Steps of 32 images; else 300 below 32 pixels, 1,000 from there on
+    device='cpu',       # Where to train
+)->FeatureDistance:     # Frozen; two training images are 1 apart on average
     "A feature distance trained on the images at hand, with a matching game in place of labels."
     (n, channels, side, _), g = batches.images.shape, torch.Generator().manual_seed(seed)
-    if n < 2: raise InputError('a feature network learns to tell images apart: one image is too few')
-    with torch.random.fork_rng([]):
+    if n < 2:
+        raise InputError('a feature network learns to tell images apart: one image is too few')
+    with torch.random.fork_rng([]): # leaves the caller's generators alone
         torch.manual_seed(seed)
-        net = FeatureNet(channels, 3 if side < 16 else 4, stride=1 if side < 32 else 2, detail=detail_factor(next(crops(batches, 64, g, side))))
+        depth, stride = 3 if side < 16 else 4, 1 if side < 32 else 2
+        detail = detail_factor(next(crops(batches, 64, g, side)))
+        net = FeatureNet(channels, depth, stride=stride, detail=detail)
     optimizer = torch.optim.AdamW(net.to(device).parameters(), 2e-3)
     steps = num_steps or (300 if side < 32 else 1000)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
@@ -192,22 +211,26 @@ def train_feature_net(
 
 # %% ../nbs/12_features.ipynb #bdd6d691
 def save_feature_net(
-    distance:FeatureDistance, # One that `train_feature_net` made
+    distance:FeatureDistance, # A trained distance
     path:Path,                # File to write, `*.safetensors`; its folder is made
 ):
     "Write a feature network and its weights, whole or not at all."
-    with write_whole(path) as tmp: tmp.write_bytes(save({k: v.cpu().contiguous() for k,v in distance.state_dict().items()}))
+    tensors = {k: v.cpu().contiguous() for k,v in distance.state_dict().items()}
+    with write_whole(path) as tmp: tmp.write_bytes(save(tensors))
 
 def load_feature_net(
-    path:Path, # What `save_feature_net` wrote
+    path:Path, # File of a feature network
 )->FeatureDistance:
     "Read a feature network; any other file is an `InputError`."
     try:
         tensors = load(Path(path).expanduser().read_bytes())
         width, channels = tensors['net.stages.0.0.0.weight'].shape[:2]
-        distance = FeatureDistance(FeatureNet(channels//2, len(tensors['weights']), width, int(tensors['net.stride'])), tensors['weights'])
+        weights, stride = tensors['weights'], int(tensors['net.stride'])
+        distance = FeatureDistance(FeatureNet(channels//2, len(weights), width, stride), weights)
         distance.load_state_dict(tensors)
-    except (SafetensorError, OSError, LookupError, RuntimeError, ValueError) as e: raise InputError(f'{path} holds no feature network that can be read ({str(e).splitlines()[0]})') from None
+    except (SafetensorError, OSError, LookupError, RuntimeError, ValueError) as e:
+        reason = str(e).splitlines()[0]
+        raise InputError(f'{path} holds no feature network that can be read ({reason})') from None
     return distance
 
 # %% ../nbs/12_features.ipynb #c7cc23fa
@@ -233,29 +256,37 @@ def patience(
     finally: socket.setdefaulttimeout(before)
 
 class LPIPS(FeatureDistance):
-    "Learned perceptual image patch similarity ([Zhang et al., 2018](https://arxiv.org/abs/1801.03924)) through torchmetrics; its network's weights are downloaded at first use."
+    "Learned perceptual image patch similarity; its network's weights are downloaded at first use."
     def __init__(self,
         net:str='alex', # alex, vgg or squeeze
     ):
         check_choice(net, LPIPS_NETS, 'network')
         lpip = need('torchmetrics.image.lpip', 'torchmetrics')
         try:
-            with patience(PATIENCE): measure = lpip.LearnedPerceptualImagePatchSimilarity(net_type=net).net
+            with patience(PATIENCE):
+                measure = lpip.LearnedPerceptualImagePatchSimilarity(net_type=net).net
         except (OSError, HTTPException, RuntimeError) as e:
-            raise InputError(f"the weights of LPIPS's network {net} cannot be downloaded ({str(e).splitlines()[0]}): run once with a network connection, or use a feature network of your own") from None
+            raise InputError(
+                f"the weights of LPIPS's network {net} cannot be downloaded "
+                f'({str(e).splitlines()[0]}): run once with a network connection, '
+                'or use a feature network of your own') from None
         super().__init__(measure)
 
     def forward(self, x:Tensor, recon:Tensor)->Tensor:
-        if min(x.shape[2:]) < 32: raise InputError(f'LPIPS looks at images of 32 pixels or more, got {min(x.shape[2:])}')
-        return self.net(*(t.expand(-1, 3, -1, -1) for t in (x, recon)), normalize=True).flatten().float()
+        side = min(x.shape[2:])
+        if side < 32: raise InputError(f'LPIPS looks at images of 32 pixels or more, got {side}')
+        x, recon = (t.expand(-1, 3, -1, -1) for t in (x, recon))
+        return self.net(x, recon, normalize=True).flatten().float()
 
 # %% ../nbs/12_features.ipynb #4b125be1
 def make_distance(
-    net:str,         # self, lpips, or a file that `save_feature_net` wrote
+    net:str,         # self, lpips, or a file of a saved feature network
     batches:Batches, # Training images, for self
     seed:int=0,      # For self
     device='cpu',    # Where to train, for self, and where the distance is to be
 )->FeatureDistance:
     "The feature distance that `net` names; what cannot be had is an `InputError`."
-    distance = LPIPS() if net == 'lpips' else train_feature_net(batches, seed, device=device) if net == 'self' else load_feature_net(net)
+    if net == 'lpips': distance = LPIPS()
+    elif net == 'self': distance = train_feature_net(batches, seed, device=device)
+    else: distance = load_feature_net(net)
     return distance.to(device)
