@@ -50,6 +50,10 @@ study: $(VENV)/.dev ## run a study and store its outputs and numbers: make study
 	@ls nbs/*_$(NAME).ipynb >/dev/null 2>&1 || { echo 'Which study? make study NAME=mnist'; exit 2; }
 	VAE_NBDEV_STUDY=run $(BIN)/python tools/run.py nbs/*_$(NAME).ipynb --flags "slow data"
 
+hooks: $(VENV)/.dev ## once: let git merge notebooks cell by cell, and Jupyter clean them when it saves
+	$(BIN)/nbdev_install_hooks
+	git config merge.nbdev-merge.driver '"$(abspath $(BIN))/nbdev_merge" %O %A %B %P'
+
 docs: $(VENV)/.dev ## render the site into _docs
 	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto 1.7.34: https://github.com/quarto-dev/quarto-cli/releases/tag/v1.7.34'; exit 1; }
 	$(BIN)/python tools/readme.py
@@ -60,4 +64,4 @@ docs: $(VENV)/.dev ## render the site into _docs
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info
 
-.PHONY: help demo test prepare run bench fuzz study docs clean
+.PHONY: help demo test prepare run bench fuzz study hooks docs clean

@@ -276,24 +276,23 @@ def vae_evaluate(
     check_range(seed, 'seed', 0, 2**32 - 1)
     checkpoint, name = which(checkpoint_path, 'mnist')
     model = R.load_model(checkpoint)
-    path = json_path(output_path, R.home_of(checkpoint))
+    path = None if output_path is None else json_path(output_path)
     found, how = R.load_images(checkpoint, model, dataset, data_root, split, limit, binarize)
+    path = path or R.evaluation_file(checkpoint, found.name, split)
+    was = ', in place of an earlier one' if path.exists() else ''
     result = evaluate(model, found.images, found.labels, binarize=how, k=num_importance_samples,
                       batch_size=batch_size, seed=seed, levels=levels)
     result = dict(checkpoint=str(name), dataset=found.name, split=split) | result
     with write_whole(path) as f: f.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
-    print(f'{format_table(result)}\nin {path}')
+    print(f'{format_table(result)}\nin {path}{was}')
 
 def json_path(
-    path:str,  # As typed, or None
-    home:Path, # Where the file goes by default
-)->Path:
+    path:str, # As typed
+)->Path:      # The same path
     "Where numbers are written; a file that means something else is an `InputError`."
-    path = home/'evaluation.json' if path is None else Path(path)
-    if path.suffix == '.json' and path.name != 'config.json': return path
-    raise InputError(
-        'numbers are written as JSON: let output_path end in .json, and not be config.json, '
-                     f'got {quoted(str(path))}')
+    if Path(path).suffix == '.json' and Path(path).name != 'config.json': return Path(path)
+    raise InputError('numbers are written as JSON: let output_path end in .json, and not be '
+                     f'config.json, got {quoted(path)}')
 
 # %% ../nbs/37_cli.ipynb #ef6065ed
 def main():

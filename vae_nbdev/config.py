@@ -12,6 +12,7 @@ __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'MIN_SIZE', 'MAX_SIZE', 
 # %% ../nbs/33_config.ipynb #9871e1eb
 import json, math
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import get_args, get_type_hints
 from .core import InputError, check_choice, check_range, quoted, write_whole
@@ -42,7 +43,10 @@ CHOICES = dict(
 def check_choices(
     config # A configuration: each of its fields that is a choice must be one of `CHOICES`
 ):
-    "Refuse a name that does not exist."
+    "Refuse a name that does not exist; and take a whole number of NumPy for what it is."
+    for name, value in vars(config).items(): # JSON knows no other whole numbers than Python's
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            object.__setattr__(config, name, int(value))
     for name in CHOICES.keys() & vars(config).keys():
         check_choice(getattr(config, name), CHOICES[name], name)
 
@@ -54,7 +58,11 @@ def check_image_size(
     image_size:int, # Side of the square image, pixels
 )->int:             # The same
     "Refuse an image size that the networks are not built for; the `InputError` names the nearest."
-    if isinstance(image_size, int) and MIN_SIZE <= image_size <= MAX_SIZE: return image_size
+    if not isinstance(image_size, Real):
+        raise InputError(f'image_size must be a whole number, got {quoted(image_size)}: '
+                         'images are squares, and one number is their side')
+    whole = isinstance(image_size, Integral)
+    if whole and MIN_SIZE <= image_size <= MAX_SIZE: return image_size
     nearest = MAX_SIZE if image_size > MAX_SIZE else max(MIN_SIZE, round(image_size))
     raise InputError(f'image_size must be {MIN_SIZE} to {MAX_SIZE}, got {quoted(image_size)}: '
                      f'the nearest that works is {nearest}')
@@ -145,8 +153,8 @@ class DataConfig:
     split_seed:int=0         # Seed of the split, where a set has no official one
 
     def __post_init__(self):
-        check_choice(self.dataset, DATASETS, 'dataset')
         check_choices(self)
+        check_choice(self.dataset, DATASETS, 'dataset')
         check_shape(8 if self.image_size is None else self.image_size,
                     1 if self.channels is None else self.channels)
         check_range(self.split_seed, 'split_seed', 0, 2**63 - 1)
@@ -183,10 +191,10 @@ class VAEConfig:
     decoder_labels:bool=False       # Labels enter the decoder, so that a class can be asked for
 
     def __post_init__(self):
+        check_choices(self)
         sizes = dict(channels=(1, 64), latent_dim=(1, 16384), width=(1, 8192), depth=(1, 64),
                      num_blocks=(0, 64), num_levels=(2, 65536), num_classes=(0, 10000))
         for name, (low, high) in sizes.items(): check_range(getattr(self, name), name, low, high)
-        check_choices(self)
         check_depth(self.image_size, self.depth if self.architecture == 'conv' else 1)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
             check_scale(self.scale, self.scale_mode)
@@ -250,6 +258,7 @@ class TrainConfig:
     seed:int=0                      # Seed of weights, noise and order of images
 
     def __post_init__(self):
+        check_choices(self)
         for name in ('num_epochs', 'batch_size', 'gradient_accumulation_steps'):
             check_range(getattr(self, name), name, 1, 10**7)
         for name in ('warmup_steps', 'plateau_patience', 'sample_every'):
@@ -270,7 +279,6 @@ class TrainConfig:
             raise InputError('feature_net must be self, lpips or a .safetensors file, '
                              f'got {quoted(self.feature_net)}')
         for name in self.trackers: check_choice(name, TRACKERS, 'tracker')
-        check_choices(self)
 
     @property
     def trackers(self):

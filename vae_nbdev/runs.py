@@ -10,7 +10,7 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
            'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'fit_mixture', 'draw_walk', 'draw_from', 'draw_codes',
-           'posterior', 'draw_images', 'write_each', 'draw_pairs', 'home_of']
+           'posterior', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file']
 
 # %% ../nbs/36_runs.ipynb #36run003
 import ctypes, io, os, re, shlex, shutil, sys, warnings
@@ -530,7 +530,11 @@ def new_config(
     if name is None:
         dataset = settings.get('dataset', 'digits')
         name = PRESET_OF[check_choice(dataset, PRESET_OF, 'dataset')]
-    return preset(name, **settings)
+    config = preset(name, **settings)
+    if settings.get('data_root') and config.data.dataset == 'digits':
+        raise InputError('the digits come with scikit-learn and are in no folder: leave out '
+                         '--data_root, or name the data, as in --dataset folder')
+    return config
 
 def resumed_config(
     folder:Path,      # Folder of the run
@@ -826,10 +830,14 @@ def draw_pairs(
     plt.close(fig)
     return n
 
-def home_of(
+def evaluation_file(
     checkpoint:str, # Whatever `load_model` has loaded
-)->Path:            # Folder where numbers about it go
-    "A run's own folder; for a shipped model or one from the Hub, the current one."
-    weights = files_of(checkpoint)[0]
+    dataset:str,    # Name of the data set that was measured on
+    split:str,      # Its split
+)->Path:            # One file for each data set and split
+    "Where numbers about a model go: its run's folder; for a shipped model, the current one."
+    weights, own = files_of(checkpoint)[0], data_of(checkpoint)
     ours = weights is None or weights.parent in shipped().values()
-    return Path() if ours else weights.parent
+    usual = split == 'test' and (own is None or dataset == own['dataset'])
+    name = 'evaluation.json' if usual else f'evaluation_{dataset}_{split}.json'
+    return (Path() if ours else weights.parent)/name
