@@ -16,6 +16,18 @@ def names(source):
         yield home + node.name
 
 
+def public(name): return not any(part.startswith('_') for part in name.split('.'))
+def link(module, name): return f'[`{name}`](reference/{module}.qmd#{name.lower()}){{.reference #{name.lower()}}}'
+
+
+def documented(module):
+    "Public functions and classes of a module, as nbdev's index lists them; links in the text may lead to any."
+    from vae_nbdev._modidx import d
+    head = f'vae_nbdev.{module}.'
+    found = [s.removeprefix(head) for s in d['syms'].get(f'vae_nbdev.{module}', {}) if s.startswith(head)]
+    return [n for n in found if public(n) and '.' not in n]
+
+
 def exported(cell): return cell.cell_type == 'code' and 'exports' in (cell.directives_ or {})
 def solution(cell): return cell.cell_type == 'code' and 'code-summary: "Solution"' in cell.source
 
@@ -28,10 +40,12 @@ class Anchors(Processor):
         cells = []
         for cell in self.nb.cells:
             if exported(cell):
-                links = [f'[`{n}`](reference/{module}.qmd#{n.lower()}){{.reference #{n.lower()}}}' for n in names(cell.source)
-                         if not n.split('.')[-1].startswith('_')]
+                links = [link(module, n) for n in names(cell.source) if public(n)]
                 if links: cells.append(mk_cell('::: {.reference-links}\n' + ' '.join(links) + '\n:::', 'markdown'))
             cells.append(cell)
+        shown = ''.join(c.source for c in cells if c.cell_type == 'markdown')
+        rest = [n for n in documented(module) if f'#{n.lower()}}}' not in shown]
+        if rest: cells.append(mk_cell('::: {.reference-links}\nAlso in this module: ' + ' '.join(link(module, n) for n in rest) + '\n:::', 'markdown'))
         self.nb.cells[:] = cells
 
 

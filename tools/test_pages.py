@@ -19,14 +19,15 @@ def test_names(): assert list(names('def f(): pass\n@patch\ndef g(self:C): pass\
 
 
 def test_a_definition_is_shown_once_with_a_link_to_its_parameters():
-    (kind, link), (_, code) = processed(('#| exports\ndef f(): pass\ndef _g(): pass', []))
+    (kind, link), (_, code), (_, rest) = processed(('#| exports\ndef f(): pass\ndef _g(): pass', []))
     assert kind == 'markdown' and '[`f`](reference/loss.qmd#f){.reference #f}' in link and '_g' not in link
     assert code.count('def f') == 1
+    assert '[`beta_at`](reference/loss.qmd#beta_at){.reference #beta_at}' in rest # not shown on this page
 
 
 def test_a_solution_is_one_fold_without_output():
     cells = processed('<details><summary>Solution</summary>\n\nWhy.\n\n</details>', ('#| code-fold: true\n#| code-summary: "Solution"\n1 + 1', ['2']))
-    assert [s.strip() for _,s in cells] == ['<details><summary>Solution</summary>\n\nWhy.', '1 + 1', '</details>']
+    assert [s.strip() for _,s in cells[:3]] == ['<details><summary>Solution</summary>\n\nWhy.', '1 + 1', '</details>']
 
 
 def example(

@@ -46,7 +46,7 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ((FIGURE.replace('fig-alt', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-alt'),
     ((FIGURE.replace('fig-cap', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-cap'),
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
-    (('x = [' + 30*'1000, ' + ']', []), 'has a line of 187 columns'),
+    (('x = [' + 30*'1000, ' + ']', []), 'has a line of 186 columns'),
     (('def f():\n' + 41*'    x = 1\n', []), 'f has 41 lines'),
     (('#| export\ndef f(): pass', []), 'defines something that the site does not show'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
