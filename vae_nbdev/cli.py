@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WAIT', 'TYPED', 'speaks', 'Parser', 'make_parser', 'add_settings', 'run_command', 'verdict', 'say', 'vae_train',
-           'here', 'model_info', 'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate',
-           'json_path', 'main']
+           'model_info', 'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path',
+           'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, os, re, sys, time
@@ -13,7 +13,7 @@ from pathlib import Path
 from fastcore.docments import docments
 from . import __version__
 from .config import setting_flags
-from .core import InputError, check_range, quoted, safe_output, write_whole
+from .core import InputError, check_range, quoted, safe_output, user_path, write_whole
 
 # %% ../nbs/37_cli.ipynb #1e9b04fe
 WAIT = 5 # Seconds
@@ -136,7 +136,7 @@ def vae_train(
         raise InputError('--reset_optimizer changes a run that goes on: it needs --resume')
     folder, start, data = Path(runs)/R.check_name(run_name), None, None
     if settings.get('data_root'): # the run is read from other folders later
-        settings['data_root'] = str(here(settings['data_root']))
+        settings['data_root'] = str(user_path(settings['data_root'], 'data_root').absolute())
     if init_from is not None: start, data = R.VAE.from_pretrained(init_from), R.data_of(init_from)
     if resume: config = R.resumed_config(folder, preset, settings)
     else: config = R.new_config(preset, settings, start, data)
@@ -144,13 +144,6 @@ def vae_train(
     trainer = R.train_run(config, folder, overwrite, resume, start, reset_optimizer, draw=True)
     if trainer.main: print(R.report(trainer, folder))
     trainer.accelerator.end_training()
-
-def here(
-    path:str # As typed
-)->Path:     # Absolute
-    "A path that means the same from every folder."
-    try: return Path(path).expanduser().absolute()
-    except RuntimeError: raise InputError(f'{quoted(path)}: there is no such user') from None
 
 # %% ../nbs/37_cli.ipynb #bb93a898
 def model_info(
@@ -228,7 +221,7 @@ def which(
     default:str,    # Name of a shipped model
 )->tuple:           # What to load, and what to call it
     "Nothing typed means the shipped model, whatever lies in this folder."
-    from vae_nbdev.weights import shipped
+    from vae_nbdev.vae import shipped
     if checkpoint is None: return str(shipped()[default]), default
     return checkpoint, checkpoint
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from accelerate.utils import broadcast, set_seed
 from safetensors.torch import save
@@ -28,18 +29,19 @@ from .checkpoint import (CollapseAlarm, Checkpoints, Interruptible, check_same,
 from .config import (BINARIZE, CONFIG_NAME, PRESET_OF, Config, DataConfig, check_number,
                               load_config, preset, read_config, read_fields, save_config,
                               with_settings)
-from .core import InputError, check_choice, check_range, lock_folder, quoted, write_whole
-from .data import Batches, ImageSet, image_hashes, load_data, save_image, to_bytes
+from .core import (InputError, check_choice, check_range, clear_temporaries, lock_folder,
+                            quoted, write_whole)
+from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_image,
+                            to_bytes)
 from .features import make_distance, save_feature_net
 from .plot import (check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
                                 grid, interpolate, manifold, traverse, weighted_codes)
-from .trainer import Callback, Trainer, TrainingError, make_accelerator, merit
-from .tracking import HistoryFile, Progress, SamplePictures
-from .vae import VAE
-from .weights import find_checkpoint, load_weights, read_tensors, shipped
+from .trainer import (Callback, HistoryFile, Progress, SamplePictures, Trainer,
+                               TrainingError, make_accelerator, merit)
+from .vae import VAE, find_checkpoint, load_weights, read_tensors, shipped
 
 # %% ../nbs/36_runs.ipynb #36run007
 FEATURE_NET = 'feature_net.safetensors' # the network of a feature distance
@@ -373,8 +375,9 @@ def make_trainer(
     x, y = next(iter(valid))
     model.likelihood.check(next(iter(train))[0])
     distance = load_distance(t, train, folder, resumed, accelerator)
-    saver, hashes = Checkpoints(folder), image_hashes(sets['train'].images)
-    start = Start(config, folder, saver, resumed, bool(init_from), distance, hashes)
+    saver, hashes = Checkpoints(folder), image_hashes(sets['train'].images).view(np.int64)
+    start = Start(config, folder, saver, resumed, bool(init_from), distance,
+                  torch.from_numpy(hashes.copy()))
     callbacks = [start, saver, *make_callbacks(config, folder, x, y), *callbacks]
     return Trainer(model, train, valid, t, callbacks, folder/'tracking', distance), start
 
@@ -428,6 +431,7 @@ def own_folder(
         with write_whole(folder/'.probe') as f: f.touch()
         (folder/'.probe').unlink()
         settle(folder)
+        clear_temporaries(folder)
         if not resume: refuse_run(folder, overwrite) # another run may have ended in the meantime
         yield
 
@@ -483,7 +487,7 @@ def in_words(
 )->str:
     "How good a run is, for someone who has no feeling for nats yet."
     rate, history, num = best['valid_rate'], trainer.history, trainer.model.latent_shape[0]
-    gap, used = best['train_elbo'] - best['valid_elbo'], best['latents_used']
+    gap, used = best['train_elbo'] - best['valid_elbo'], best.get('latents_used', best.get('active_units'))
     gain = best['valid_elbo'] - history[max(0, len(history)*3//4 - 1)]['valid_elbo']
     scale = abs(best['valid_elbo']) + 1
     parts = [f'{used} of {num} latents carry {rate:.1f} nats about each image']
@@ -607,8 +611,8 @@ def seen(
 )->int:              # How many of them the run was trained on; 0 where it does not say
     "Count images that a model has learned from."
     if not (folder/TRAINED_ON).exists(): return 0
-    known = read_tensors(folder/TRAINED_ON)[0]['train']
-    return int(torch.isin(image_hashes(images.images), known).sum())
+    known = read_tensors(folder/TRAINED_ON)[0]['train'].numpy().view(np.uint64)
+    return num_shared(images.images, known)
 
 def warn_of_overlap(
     folder:Path,     # Folder of a run
