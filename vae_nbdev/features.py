@@ -148,10 +148,10 @@ def spoil(
     pattern = strength*(tile - tile.mean((2, 3), keepdim=True))
     return x + pattern.repeat(1, 1, -(-h//side), -(-w//side))[..., :h, :w].to(x)
 
-# %% ../nbs/12_features.ipynb #9a60b243
+# %% ../nbs/12_features.ipynb #fdaae1c2
 def match_loss(
     a:Tensor,             # Feature map of the first views, `(n,c,h,w)`
-    b:Tensor,             # Of the second views: image i belongs to image i of `a`
+    b:Tensor,             # Of the second views: image i belongs to image i of a
     c:Tensor,             # Of spoilt views
     temperature:float=0.1 # Small: only the nearest wrong answers count
 )->Tensor:                # Nats, a scalar

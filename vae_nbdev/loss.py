@@ -158,11 +158,11 @@ def check(self:Likelihood,
     raise InputError(f'{type(self).__name__} takes {self.data}, got values between '
                      f'{x.min():.2f} and {x.max():.2f}: {self.remedy(x)}')
 
-# %% ../nbs/04_loss.ipynb #28b9f725
+# %% ../nbs/04_loss.ipynb #6862285d
 def noise(
     like:Tensor,     # Gives the noise its shape, type and device
     generator:torch.Generator|None=None, # Source, on any device; by default torch's own
-    draw=torch.rand, # `torch.rand`: uniform on (0,1); `torch.randn`: standard normal
+    draw=torch.rand, # torch.rand: uniform on (0,1); torch.randn: standard normal
 )->Tensor:           # Noise, the shape of `like`
     "Noise in the shape of `like`; uniform noise is never 0, since some draws take its logarithm."
     device = generator.device if generator else like.device
@@ -415,7 +415,7 @@ BETA_SCHEDULES = ('constant', 'linear', 'cosine', 'cyclical', 'staircase')
 def beta_at(
     epoch:float,    # Epochs trained so far; the fraction counts steps within an epoch
     beta_max:float, # Largest weight of the rate
-    period:float,   # Epochs until `beta_max`, for cyclical of one cycle; 0: `beta_max` at once
+    period:float,   # Epochs until the largest weight, for cyclical of one cycle; 0: at once
     schedule:str,   # Name of a schedule
 )->float:           # Weight of the rate in the loss
     "Beta after `epoch` epochs."
