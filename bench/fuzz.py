@@ -87,7 +87,7 @@ def make_call(rng, here, good):
         argv += ['--dataset', 'folder', '--data_root', 'pictures']
         if name == 'vae_train': argv += ['--image_size', '16']
     elif kind < .5 and name == 'vae_train':
-        argv = ['good', rng.choice(['--resume', '--overwrite']), *argv[1 + len(QUICK):]]
+        argv = ['good', *rng.choice([['--resume'], ['--overwrite', *QUICK]]), *argv[1 + len(QUICK):]]
         for p in (here/'good/checkpoints').glob('*'):
             if rng.random() < .7: p.write_bytes(damage_bytes(rng, p.read_bytes()))
     elif kind < .6:

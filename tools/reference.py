@@ -4,8 +4,10 @@
 `nbs/llms.txt` all pages, each with one sentence."""
 import argparse, importlib, inspect, json, re, sys
 from pathlib import Path
+sys.path.insert(0, str(Path(__file__).parent))
 from fastcore.docments import docments
 from nbdev.config import get_config
+from pages import names
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
@@ -18,6 +20,13 @@ def chapters():
         title, sentence = re.match(r'# ([^\n]+)\n+> ([^\n]+)', ''.join(cells[0]['source'])).groups()
         module = re.search(r'(?m)^#\| default_exp (\w+)', '\n'.join(''.join(c['source']) for c in cells))
         yield path.name, title, sentence, module and module[1]
+
+
+def unseen(file):
+    "Names that a chapter defines in cells that it does not show; their source is on the reference page."
+    cells = [''.join(c['source']) for c in json.loads((NBS/file).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    hidden = [c for c in cells if re.search(r'(?m)^#\| *hide', c) and re.search(r'(?m)^#\| *exports?\b', c)]
+    return {n for c in hidden for n in names(c)}
 
 
 def plain(text): return ' '.join(str(text or '').split()).replace('|', '\\|')
@@ -54,18 +63,19 @@ def signature(name, obj):
     except (TypeError, ValueError): return name
 
 
-def entry(name, obj, module, level=2):
+def entry(name, obj, hidden=(), level=2):
     "One definition, and the public methods of a class."
     kind = 'class' if inspect.isclass(obj) else 'function'
     target = obj.__init__ if kind == 'class' and '__init__' in vars(obj) and not hasattr(obj, '__dataclass_fields__') else obj
     lines = [f'{"#"*level} {name} {{#{name.lower()}}}', '', f'`{signature(name, obj)}`', '']
     if obj.__doc__ and not obj.__doc__.startswith(f'{name}('): lines += [plain(obj.__doc__).replace('\\|', '|'), '']
     lines += table(target)
+    if name in hidden: lines += ['<details><summary>Source</summary>', '', '```python', inspect.getsource(obj).rstrip(), '```', '', '</details>', '']
     if kind == 'class':
         for attr, member in vars(obj).items():
             member = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
             if attr.startswith('_') or not inspect.isfunction(member): continue
-            lines += entry(f'{name}.{attr}', member, module, level + 1)
+            lines += entry(f'{name}.{attr}', member, hidden if member.__qualname__ == member.__name__ else (), level + 1)
     return lines
 
 
@@ -75,7 +85,7 @@ def page(file, title, sentence, module):
     body = []
     for name in mod.__all__:
         obj = getattr(mod, name)
-        if inspect.isfunction(obj) or inspect.isclass(obj): body += entry(name, obj, module)
+        if inspect.isfunction(obj) or inspect.isclass(obj): body += entry(name, obj, unseen(file))
     values = [f'`{n}`' for n in mod.__all__ if not callable(getattr(mod, n))]
     head = ['---', f'title: "{module}"', f'description: "What {module} holds, with every parameter."', '---', '',
             f'Told and tested in [{title}](../{file}). {sentence}', '']

@@ -39,7 +39,8 @@ def example(
 
 def test_a_table_of_parameters():
     assert table(example)[2:5] == ['| `x` | int |  | A number \\| a count |', '| `y` | str | `None` | A text |', '| *returns* | float |  | Its weight |']
-    assert entry('example', example, 'm')[0] == '## example {#example}'
+    assert entry('example', example)[0] == '## example {#example}'
+    assert '"What it does."' not in '\n'.join(entry('example', example)) and '    "What it does."' in entry('example', example, {'example'})[-5]
 
 
 def test_every_page_is_about_this_package():
