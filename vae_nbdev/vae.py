@@ -62,6 +62,36 @@ class VAE(nn.Module, PyTorchModelHubMixin):
         "Where the weights are."
         return next(self.parameters(), torch.empty(0)).device
 
+    @property
+    def latent_shape(self):
+        "Shape of the code of one image, and of the noise that it is drawn with."
+        return (self.config.latent_dim,)
+
+    @property
+    def image_shape(self):
+        "Shape of one image: channels, height, width."
+        return self.config.channels, self.config.image_size, self.config.image_size
+
+    @property
+    def takes_labels(self):
+        "Does the model look at labels?"
+        return self.config.takes_labels
+
+    @property
+    def class_labels(self):
+        "Can a class be asked for?"
+        return self.config.decoder_labels
+
+    @property
+    def num_classes(self):
+        "Number of classes of the labels it looks at; 0: it looks at none."
+        return self.config.num_classes if self.takes_labels else 0
+
+    @property
+    def settings(self):
+        "Plain values that tell this model from another."
+        return asdict(self.config)
+
 # %% ../nbs/05_vae.ipynb #4b868b22
 @patch
 def encode(self:VAE,
@@ -136,7 +166,7 @@ def sample(self:VAE,
     check_range(n, 'n', 1)
     if not 0 <= temperature < math.inf: raise InputError(f'temperature must be a number that is not negative, got {temperature}')
     device = generator.device if generator else self.device
-    return self.images(temperature*torch.randn(n, self.config.latent_dim, generator=generator, device=device), y)
+    return self.images(temperature*torch.randn(n, *self.latent_shape, generator=generator, device=device), y)
 
 # %% ../nbs/05_vae.ipynb #baffc905
 @patch
