@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_choice', 'check_range', 'quoted', 'shown', 'user_path', 'write_whole', 'clear_temporaries',
-           'lock_folder', 'safe_output']
+           'lock_folder', 'safe_output', 'no_display']
 
 # %% ../nbs/30_core.ipynb #30c0re03
 import difflib, errno, io, os, re, sys, time, uuid
@@ -195,6 +195,10 @@ def safe_output():
         stream = getattr(sys, name)
         if stream is None: setattr(sys, name, open(os.devnull, 'w', errors='replace'))
         elif type(stream) is io.TextIOWrapper: setattr(sys, name, _Tolerant(stream, name))
+
+def no_display():
+    "Let matplotlib draw in memory, whatever MPLBACKEND says; to be called before it is imported."
+    if 'matplotlib' not in sys.modules: os.environ['MPLBACKEND'] = 'agg'
 
 class _Tolerant(io.TextIOWrapper):
     "A stream of text that goes on in silence when nobody reads it any more."

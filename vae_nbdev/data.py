@@ -34,7 +34,8 @@ def to_bytes(
 )->Tensor:    # Images, uint8
     "Floats as bytes (@eq-bytes); values outside [0,1] are clipped."
     if isinstance(x, np.ndarray): x = torch.from_numpy(x.copy())
-    if not isinstance(x, Tensor): raise InputError(f'pixels must be a tensor, got {type(x).__name__}')
+    if not isinstance(x, Tensor):
+        raise InputError(f'pixels must be a tensor, got {type(x).__name__}')
     if x.dtype == torch.uint8: return x
     if not x.is_floating_point():
         raise InputError('pixels must be uint8, 0 to 255, or floats in [0,1]; '
@@ -158,7 +159,7 @@ def read_image(
     path:Path,       # Image file
     image_size:int,  # Side of the result, pixels
     channels:int=3,  # 1 or 3
-    crop:int=None,   # Side of the centre square that is kept, its pixels (default: the shorter side)
+    crop:int=None,   # Side of the centre square that is kept (default: the shorter side)
 )->np.ndarray:       # uint8, `(channels,image_size,image_size)`
     "Read one file: upright, centre square, resized with antialiasing."
     mode = 'L' if channels == 1 else 'RGB'
@@ -205,7 +206,7 @@ def _scale(a, file):
 
 # %% ../nbs/32_data.ipynb #0c14d010
 def _map_ahead(function, items, num_workers=1, depth=2):
-    "`map`, computed by threads that are at most `depth` results ahead and end with the loop that takes them."
+    "`map`, computed by threads at most `depth` results ahead, which end with the loop."
     pool, coming = ThreadPoolExecutor(num_workers, 'ahead'), deque()
     try:
         for item in items:
@@ -421,10 +422,11 @@ def _fetch(name, root, download, by_hand):
     "Download a set through torchvision; when that fails, say which files go where."
     if not download: raise InputError(f'{name} is not in {shown(root)}: {by_hand}')
     import torchvision
-    kind = DATASETS[name].folder
-    new = [f for f in (root/kind/'raw', root/kind, root/name, root, *root.parents) if not f.exists()]
+    kind, halves = DATASETS[name].folder, [dict(train=True), dict(train=False)]
+    places = root/kind/'raw', root/kind, root/name, root, *root.parents
+    new = [f for f in places if not f.exists()]
     try:
-        for part in [dict(split='all')] if name == 'celeba' else [dict(train=True), dict(train=False)]:
+        for part in [dict(split='all')] if name == 'celeba' else halves:
             getattr(torchvision.datasets, kind)(root, **part, download=True)
     except Exception as e: # whatever the network, the disk or the checksum has to say
         for f in new: # what was made and is still empty goes again
@@ -545,8 +547,10 @@ def celeba_attributes(
 )->dict:            # For each attribute a tensor of booleans, `(n,)`
     "The attributes of faces, from `list_attr_celeba.txt` or `.csv` beside their folder."
     if not faces.files or faces.name not in ('', 'celeba'):
-        raise InputError(f'{faces.name or "these images"}: attributes belong to the files of celeba')
-    names, homes = ['list_attr_celeba.txt', 'list_attr_celeba.csv'], faces.files[0].absolute().parents
+        what = faces.name or 'these images'
+        raise InputError(f'{what}: attributes belong to the files of celeba')
+    names = ['list_attr_celeba.txt', 'list_attr_celeba.csv']
+    homes = faces.files[0].absolute().parents
     path = next((p for home in homes[1:3] for p in (home/n for n in names) if p.exists()), None)
     if not path:
         raise InputError(f'{names[0]} (or .csv) is not in {shown(homes[1])}: '
@@ -676,7 +680,7 @@ def load_data(
 def load_dataset(
     name:str,             # One of the seven names
     split:str='train',    # train, valid or test
-    root:Path=None,       # Folder of the data sets, for folder of the images (default: the data root)
+    root:Path=None,       # Folder of the sets, or of the images for folder (default: the data root)
     image_size:int=None,  # Side of the images, 8 to 512 pixels (default: the set's own)
     channels:int=None,    # 1 or 3 (default: the set's own)
     limit:int=None,       # At most this many images
@@ -692,7 +696,7 @@ def load_dataset(
 
 # %% ../nbs/32_data.ipynb #f7c1d471
 class Batches:
-    "Batches cut from a tensor of bytes, on the device; order and noise follow from `seed`, `epoch` and the batch's number."
+    "Batches cut from a tensor of bytes; chance follows from `seed`, `epoch`, the batch's number."
     def __init__(self,
         images:Tensor,        # uint8, `(n,c,h,w)`
         labels:Tensor=None,   # int64, `(n,)`
@@ -707,17 +711,24 @@ class Batches:
         check_pixels(images, labels)
         check_range(batch_size, 'batch_size', 1)
         check_range(seed, 'seed', 0)
-        self.images, self.labels = images.to(device), None if labels is None else labels.to(device, torch.int64)
-        self.batch_size, self.shuffle, self.flip, self.seed, self.drop_last = batch_size, shuffle, flip, seed, drop_last
+        self.images = images.to(device)
+        self.labels = None if labels is None else labels.to(device, torch.int64)
+        self.batch_size, self.shuffle, self.flip = batch_size, shuffle, flip
+        self.seed, self.drop_last = seed, drop_last
         self.binarize = check_choice(binarize, BINARIZE, 'binarize')
         self.device, self.epoch, self.part = self.images.device, 0, (0, 1)
-        if not len(self): raise InputError(f'batch_size {batch_size} is more than the {len(images)} images: drop_last leaves no batch')
+        if not len(self):
+            raise InputError(f'batch_size {batch_size} is more than the {len(images)} images: '
+                             'drop_last leaves no batch')
 
-    def __len__(self): return len(self.images)//self.batch_size if self.drop_last else -(-len(self.images)//self.batch_size)
+    def __len__(self):
+        n = len(self.images)
+        return n//self.batch_size if self.drop_last else -(-n//self.batch_size)
     def __iter__(self): return self.iterate()
 
     @property
-    def num_images(self): return min(len(self.images), len(self)*self.batch_size) # of all parts together
+    def num_images(self): # of all parts together
+        return min(len(self.images), len(self)*self.batch_size)
 
 # %% ../nbs/32_data.ipynb #7a2ae46c
 @patch
@@ -732,7 +743,8 @@ def generator(self:Batches,
 @patch
 def order(self:Batches)->Tensor|None:
     "Row numbers in the order of this epoch; None when they are not shuffled."
-    if self.shuffle: return torch.randperm(len(self.images), generator=self.generator(0)).to(self.device)
+    if not self.shuffle: return None
+    return torch.randperm(len(self.images), generator=self.generator(0)).to(self.device)
 
 @patch
 def cut(self:Batches,
@@ -762,10 +774,13 @@ def floats(self:Batches,
     i:int,    # Number of the batch
 )->Tensor:    # float32 in [0,1], the same shape
     "The bytes of batch `i`, mirrored and binarised as asked, as floats."
-    g, (n, mine) = self.generator(1 + i, self.device) if self.flip or self.binarize == 'dynamic' else None, self.cut(i)
-    if self.flip: x = torch.where(torch.rand(n, 1, 1, 1, generator=g, device=self.device)[mine] < 0.5, x.flip(3), x)
+    (n, mine), u = self.cut(i), 127
+    if self.flip or self.binarize == 'dynamic':
+        draw = dict(generator=self.generator(1 + i, self.device), device=self.device)
+    if self.flip: x = torch.where(torch.rand(n, 1, 1, 1, **draw)[mine] < 0.5, x.flip(3), x)
     if self.binarize == 'none': return x.float().div_(255)
-    u = 127 if self.binarize == 'threshold' else torch.randint(0, 255, (n, *x.shape[1:]), generator=g, dtype=torch.uint8, device=self.device)[mine]
+    if self.binarize == 'dynamic':
+        u = torch.randint(0, 255, (n, *x.shape[1:]), dtype=torch.uint8, **draw)[mine]
     return (u < x).float()
 
 # %% ../nbs/32_data.ipynb #af3d90dc
@@ -782,7 +797,7 @@ def batch(self:Batches,
 def iterate(self:Batches,
     start:int=0 # Number of the first batch
 )->Iterator:    # Pairs `x`, `y` like those of `batch`
-    "Batches `start`, `start + 1`, … of this epoch, as `epoch` and `part` are now; mapped images are read two batches ahead."
+    "Batches from `start` on, of the epoch and part as they are now; mapped images are read ahead."
     now, order, numbers = copy(self), self.order(), range(start, len(self))
     def take(i): return now.take(i, order)
     taken = _map_ahead(take, numbers) if _source(self.images) else map(take, numbers)
