@@ -487,7 +487,8 @@ def in_words(
 )->str:
     "How good a run is, for someone who has no feeling for nats yet."
     rate, history, num = best['valid_rate'], trainer.history, trainer.model.latent_shape[0]
-    gap, used = best['train_elbo'] - best['valid_elbo'], best.get('latents_used', best.get('active_units'))
+    gap = best['train_elbo'] - best['valid_elbo']
+    used = best.get('latents_used', best.get('active_units'))
     gain = best['valid_elbo'] - history[max(0, len(history)*3//4 - 1)]['valid_elbo']
     scale = abs(best['valid_elbo']) + 1
     parts = [f'{used} of {num} latents carry {rate:.1f} nats about each image']
