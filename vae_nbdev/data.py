@@ -607,7 +607,8 @@ def _find_files(folder):
     if not folder.exists(): raise InputError(f'there is no folder {shown(folder)}')
     if not folder.is_dir():
         raise InputError(f'{shown(folder)} is a file; a folder of images is needed')
-    files, bad, seen, links, todo = [], [], set(), deque(), deque([folder])
+    files, bad, links, todo = [], [], deque(), deque([folder])
+    seen = {(s.st_dev, s.st_ino) for s in map(os.stat, folder.resolve().parents)}
     while todo or links: # links come last: what they lead to may be there without them
         here = todo.popleft() if todo else links.popleft()
         try: entries, s = sorted(here.iterdir()), here.stat()
@@ -703,7 +704,7 @@ class Batches:
         batch_size:int=128,   # Images in a batch
         shuffle:bool=False,   # A new order each epoch?
         flip:bool=False,      # Mirror each image with probability 1/2?
-        binarize:str='none',  # One of `BINARIZE`
+        binarize:str='none',  # none, threshold or dynamic
         seed:int=0,           # Seed of order and noise
         device='cpu',         # Where the images are kept and the batches are made
         drop_last:bool=False, # Leave out a last batch that is not full?

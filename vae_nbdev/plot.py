@@ -73,7 +73,7 @@ def check_grid(
     most:int=MAX_PICTURE,  # Pixels that a picture may have
 )->tuple:                  # Height and width of the grid, pixels (@eq-grid)
     "Refuse a grid that is too large for a picture, before anything is computed."
-    (h, w), ncol = shape[-2:], min(ncol or math.ceil(math.sqrt(n)), n)
+    (h, w), ncol = shape[-2:], max(1, min(ncol or math.ceil(math.sqrt(n)), n))
     size = pad + math.ceil(n/ncol)*(h + pad), pad + ncol*(w + pad)
     if math.prod(size) <= most: return size
     raise InputError(f'{n:,} images of {h}×{w} pixels make a picture of {size[0]:,}×{size[1]:,}, '
