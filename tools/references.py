@@ -131,7 +131,6 @@ def check_code(p):
             if len(line) > WIDE and not line.startswith('#|') and 'pip install' not in line: yield f'cell {i} has a line of {len(line)} columns: {line[:40]}…'
         for f,start in functions(ast.parse(source(cell))):
             if f.end_lineno - start >= LONG: yield f'cell {i}: {f.name} has {f.end_lineno - start + 1} lines'
-        if re.search(r'(?m)^#\|\s*export\s*$(?s:.*)^(def|class) ', source(cell)): yield f'cell {i} defines something that the site does not show: `#| exports` exports and shows'
 
 
 def check_docments(p):

@@ -48,7 +48,6 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
     (('x = [' + 30*'1000, ' + ']', []), 'has a line of 186 columns'),
     (('def f():\n' + 41*'    x = 1\n', []), 'f has 41 lines'),
-    (('#| export\ndef f(): pass', []), 'defines something that the site does not show'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stderr', text=['x'])]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stdout', text=['UserWarning: x'])]), 'has a stored error or warning'),

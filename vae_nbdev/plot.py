@@ -105,22 +105,6 @@ def enlarge(
     k = max(1, math.ceil(side/max(img.shape[-2:])))
     return img.repeat_interleave(k, -2).repeat_interleave(k, -1)
 
-# %% ../nbs/31_plot.ipynb #31chk001
-MAX_PIXELS = 64_000_000 # of one picture
-
-def check_grid(
-    n:int,       # Number of images
-    ncol:int,    # Images in a row
-    shape:tuple, # Of one image, `(c,h,w)`
-):
-    "Refuse a picture that few programs would open."
-    from vae_nbdev.core import InputError
-    pixels = math.ceil(n/ncol)*min(n, ncol)*(shape[1] + 1)*(shape[2] + 1)
-    if pixels <= MAX_PIXELS: return
-    raise InputError(f'{n:,} images of {shape[1]}×{shape[2]} pixels make a picture of '
-                     f'{pixels/1e6:,.0f} million, more than {MAX_PIXELS/1e6:.0f}: ask for fewer, '
-                     'or give --separate, which writes a file for each')
-
 # %% ../nbs/31_plot.ipynb #505f617f
 @styled
 def show_image(

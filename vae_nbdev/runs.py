@@ -10,7 +10,7 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
            'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'fit_mixture', 'draw_walk', 'draw_from', 'draw_codes',
-           'posterior', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file']
+           'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file']
 
 # %% ../nbs/36_runs.ipynb #36run003
 import ctypes, io, os, re, shlex, shutil, sys, warnings
@@ -487,7 +487,8 @@ def in_words(
 )->str:
     "How good a run is, for someone who has no feeling for nats yet."
     rate, history, num = best['valid_rate'], trainer.history, trainer.model.latent_shape[0]
-    gap, used = best['train_elbo'] - best['valid_elbo'], best.get('latents_used', best.get('active_units'))
+    gap = best['train_elbo'] - best['valid_elbo']
+    used = best.get('latents_used', best.get('active_units'))
     gain = best['valid_elbo'] - history[max(0, len(history)*3//4 - 1)]['valid_elbo']
     scale = abs(best['valid_elbo']) + 1
     parts = [f'{used} of {num} latents carry {rate:.1f} nats about each image']
@@ -778,6 +779,16 @@ def posterior(
         found, _ = load_images(checkpoint, model, dataset, data_root, split, limit)
     return *encode_images(model, found.images, found.labels), found.labels
 
+def check_picture(
+    n:int,     # Number of images
+    ncol:int,  # Images in a row
+    model:VAE, # What draws them
+):
+    "Refuse a picture that is too large, and say what can be done."
+    try: check_grid(n, ncol, model.image_shape)
+    except InputError as e:
+        raise InputError(f'{e}: ask for fewer, or for single files with --separate') from None
+
 def draw_images(
     model:VAE,     # A loaded model
     d:Draw,        # Which images
@@ -789,9 +800,9 @@ def draw_images(
     ("Draw images into one picture, or one file each, in memory that does not grow with their "
      "number.")
     walk = d.sampler in (*WALKS, 'manifold')
-    if not separate and not walk: check_grid(d.num_samples, ncol, model.image_shape)
+    if not separate and not walk: check_picture(d.num_samples, ncol, model)
     z, y = draw_codes(model, look, d)
-    if not separate: check_grid(len(z), ncol, model.image_shape)
+    if not separate: check_picture(len(z), ncol, model)
     if d.sampler == 'interpolate' and y is not None and d.labels is None:
         print('drawn with the label of the image that each row starts from: '
               + ', '.join(map(str, y[::d.steps].tolist())))

@@ -192,37 +192,6 @@ def label_planes(self:VAE,
     if c.encoder_labels == 'channel': rows = rows.argmax(1, keepdim=True)/c.num_classes
     return (c.label_factor*rows[:,:,None,None]).expand(-1, -1, *x.shape[2:]).to(x)
 
-# %% ../nbs/05_vae.ipynb #05con001
-@patch(as_prop=True)
-def latent_shape(self:VAE):
-    "Shape of the code of one image."
-    return (self.config.latent_dim,)
-
-@patch(as_prop=True)
-def image_shape(self:VAE):
-    "Shape of one image: channels, height, width."
-    return (self.config.channels, self.config.image_size, self.config.image_size)
-
-@patch(as_prop=True)
-def num_classes(self:VAE):
-    "Number of labels that it knows; 0 for a model that takes none."
-    return self.config.num_classes
-
-@patch(as_prop=True)
-def takes_labels(self:VAE):
-    "Does it look at labels?"
-    return self.config.takes_labels
-
-@patch(as_prop=True)
-def class_labels(self:VAE):
-    "Can a class be asked for?"
-    return self.config.decoder_labels
-
-@patch(as_prop=True)
-def settings(self:VAE):
-    "What tells this model from others of its class, as plain values."
-    return asdict(self.config)
-
 # %% ../nbs/05_vae.ipynb #53428ce2
 class Stage(NamedTuple):
     "One named layer of a model, as an image passes through it."
