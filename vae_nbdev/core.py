@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_choice', 'check_range', 'quoted', 'shown', 'user_path', 'write_whole', 'clear_temporaries',
-           'lock_folder', 'safe_output', 'no_display']
+           'lock_folder', 'safe_output', 'no_display', 'speaks']
 
 # %% ../nbs/30_core.ipynb #30c0re03
 import difflib, errno, io, os, re, sys, time, uuid
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 
 # %% ../nbs/30_core.ipynb #17c63985
@@ -36,7 +37,7 @@ def check_range(
     high:int=None, # Greatest value that works, if there is one
 )->int:            # The value, when it is a whole number in the range
     "Refuse a number that is not whole or out of range."
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool) # NumPy's too
     if whole and low <= value and (high is None or value <= high): return value
     wanted = f'at least {low}' if high is None else f'{low} to {high}'
     raise InputError(f'{what} must be a whole number, {wanted}; got {quoted(value)}')
@@ -224,3 +225,8 @@ class _Tolerant(io.TextIOWrapper):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self.fileno())
         os.close(nothing)
+
+# %% ../nbs/30_core.ipynb #30spk001
+def speaks()->bool:
+    "Does this process talk to the user? Of several on a machine, the first one does."
+    return os.environ.get('LOCAL_RANK', '0') == '0'

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE', 'ALL', 'FILES', 'SAMPLERS', 'FITTED', 'WALKS',
            'CHUNK', 'run_files', 'holds_run', 'check_name', 'refuse_run', 'set_aside', 'bring_back', 'let_go', 'settle',
-           'Start', 'speaks', 'warn', 'load_sets', 'join_processes', 'load_first', 'make_batches', 'load_distance',
+           'Start', 'warn', 'load_sets', 'join_processes', 'load_first', 'make_batches', 'load_distance',
            'make_callbacks', 'keep_memory', 'again', 'go_on', 'copy_weights', 'stopped', 'lost', 'advice',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
-           'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'fit_mixture', 'draw_walk', 'draw_from', 'draw_codes',
+           'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'mixture_of', 'draw_walk', 'draw_from', 'draw_codes',
            'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file']
 
 # %% ../nbs/36_runs.ipynb #36run003
@@ -30,11 +30,11 @@ from .config import (BINARIZE, CONFIG_NAME, PRESET_OF, Config, DataConfig, check
                               load_config, preset, read_config, read_fields, save_config,
                               with_settings)
 from .core import (InputError, check_choice, check_range, clear_temporaries, lock_folder,
-                            quoted, write_whole)
+                            quoted, speaks, write_whole)
 from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_image,
                             to_bytes)
 from .features import make_distance, save_feature_net
-from .plot import (check_grid, enlarge, image_grid, plot_history, save_figure,
+from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
@@ -183,10 +183,6 @@ class Start(Callback):
     def after_epoch(self, t): self.begin()
 
 # %% ../nbs/36_runs.ipynb #36run015
-def speaks()->bool:
-    "Does this process talk to the user? Of several on a machine, the first one does."
-    return os.environ.get('LOCAL_RANK', '0') == '0'
-
 def warn(
     text:str # One line
 ):
@@ -693,7 +689,7 @@ def by_class(
     # the parts are in the order of classes
     return torch.cat(parts)[y.argsort(stable=True).argsort()]
 
-def fit_mixture(
+def mixture_of(
     mu:Tensor, # Means of q(z|x), `(n, latent_dim)`
     k:int,     # Number of Gaussians
     seed:int,  # Seed of the fit
@@ -735,7 +731,7 @@ def draw_from(
 )->tuple:      # Codes `(n, latent_dim)`, and labels `(n,)` or None
     "Codes near those of images: of a mixture, of averages, or of the images themselves."
     (mu, logvar, labels), n = codes, d.num_samples
-    if d.sampler == 'gmm': return fit_mixture(mu, d.components, d.seed)(n, g), None
+    if d.sampler == 'gmm': return mixture_of(mu, d.components, d.seed)(n, g), None
     weights = torch.tensor(d.weights) if d.weights else None
     b = d.batch or (len(d.weights) if d.weights else 5)
     def draw(rows, n):
@@ -835,7 +831,7 @@ def draw_pairs(
 )->int:              # Number of images
     "Draw images above their reconstructions."
     n, g, recon = len(images), torch.Generator().manual_seed(seed), []
-    check_grid(2*n, ncol, model.image_shape)
+    check_grid(2*n, ncol, model.image_shape, most=MAX_PICTURE//4) # matplotlib needs more memory
     x, y = next(iter(Batches(images.images, images.labels, n, binarize=binarize, seed=seed)))
     for i in range(0, n, CHUNK):
         part = slice(i, i + CHUNK)
