@@ -27,12 +27,14 @@ test: $(VENV)/.dev ## run the tests in every chapter; fail when package, noteboo
 	$(BIN)/python tools/freshness.py
 	$(BIN)/python tools/references.py
 	$(BIN)/python tools/colab.py --check
+	$(BIN)/python tools/reference.py --check
 	$(BIN)/python -m pytest
 
 prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the package, write the README
 	$(BIN)/python tools/colab.py --write
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
+	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/readme.py
 
 run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/01_elbo.ipynb"] [FLAGS="slow data"]
@@ -41,18 +43,25 @@ run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/01_
 bench: $(VENV)/.dev ## measure speed and memory side by side, into results; takes a quarter of an hour on a quiet machine
 	for name in loop peers data memory layers start; do echo "== $$name"; $(BIN)/python bench/$$name.py || exit 1; done
 
+fuzz: $(VENV)/.dev ## some hundred hostile calls of the commands; their score goes to results/fuzz.json
+	$(BIN)/python bench/fuzz.py
+
 study: $(VENV)/.dev ## run a study and store its outputs and numbers: make study NAME=mnist (hours for some; it goes on where it was stopped)
 	@ls nbs/*_$(NAME).ipynb >/dev/null 2>&1 || { echo 'Which study? make study NAME=mnist'; exit 2; }
 	VAE_NBDEV_STUDY=run $(BIN)/python tools/run.py nbs/*_$(NAME).ipynb --flags "slow data"
 
+hooks: $(VENV)/.dev ## once: let git merge notebooks cell by cell, and Jupyter clean them when it saves
+	$(BIN)/nbdev_install_hooks
+	git config merge.nbdev-merge.driver '"$(abspath $(BIN))/nbdev_merge" %O %A %B %P'
+
 docs: $(VENV)/.dev ## render the site into _docs
-	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto: pip install quarto-cli, or see https://quarto.org/docs/get-started'; exit 1; }
+	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto 1.7.34: https://github.com/quarto-dev/quarto-cli/releases/tag/v1.7.34'; exit 1; }
 	$(BIN)/python tools/readme.py
 	touch README.md # or nbdev_docs would write its own
-	$(BIN)/nbdev_docs
+	PYTHONPATH=tools $(BIN)/nbdev_docs
 	@! grep -rlE '\?@(fig|eq|tbl)-' _docs --include='*.html' || { echo 'These pages have references that lead nowhere'; exit 1; }
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info
 
-.PHONY: help demo test prepare run bench study docs clean
+.PHONY: help demo test prepare run bench fuzz study hooks docs clean

@@ -1,4 +1,5 @@
 """Does memory grow with the number of images? Peak memory of decoding a folder and of one shuffled epoch of batches, for n and 10n JPEG files.
+With `--drawn`, also of drawing: `vae_generate --separate` for 1,000 and for 100,000 images of 64x64 pixels, from a small untrained model.
 
 Every measurement is a process of its own, which says what it holds after its imports and its peak at the end. The files, 178x218 pixels
 as in CelebA, are made once and linked; one in a hundred is broken, so that rows have to be left out. What a process holds includes Python and
@@ -31,6 +32,24 @@ def measure(source):
     n = sum(len(x) for x,_ in Batches(images, batch_size=BATCH, shuffle=True))
     assert n == len(images)
     print(json.dumps(dict(start=start, decoded=decoded, peak=peak_mb(), images=n, decoding_seconds=decoding, epoch_seconds=perf_counter() - clock)))
+
+def measure_drawn(n):
+    "In a process of its own: draw `n` images of 64x64 pixels into files; prints JSON."
+    from vae_nbdev import runs
+    from vae_nbdev.config import VAEConfig
+    from vae_nbdev.vae import VAE
+    with tempfile.TemporaryDirectory() as tmp:
+        VAE(VAEConfig(image_size=IMAGE_SIZE, channels=3, width=8, depth=4, likelihood_type='gaussian')).save_pretrained(tmp)
+        start, clock = peak_mb(), perf_counter()
+        runs.draw_images(runs.load_model(tmp), runs.Draw(num_samples=n), None, Path(tmp)/'out/d.png', 8, True)
+        assert len(list(Path(tmp, 'out').iterdir())) == n
+    print(json.dumps(dict(start=start, decoded=peak_mb(), peak=peak_mb(), images=n, decoding_seconds=perf_counter() - clock, epoch_seconds=0.)))
+
+def drawn(n):
+    "What `measure_drawn` says."
+    done = subprocess.run([sys.executable, __file__, '--measure_drawn', str(n)], capture_output=True, text=True)
+    if done.returncode: sys.exit(done.stderr)
+    return json.loads(done.stdout)
 
 def child(source, cache):
     "What `measure` says of a folder or file."
@@ -68,6 +87,7 @@ def make_large(file):
 
 def main(args):
     if args.measure: return measure(args.measure)
+    if args.measure_drawn: return measure_drawn(args.measure_drawn)
     n = 300 if args.quick else 2000
     with tempfile.TemporaryDirectory(dir=args.folder) as tmp:
         tmp, found, extra = Path(tmp), {'n': [], '10n': []}, {}
@@ -81,6 +101,12 @@ def main(args):
             large = [child(tmp/'large.npy', tmp) for _ in range(args.repeats)]
             rows.append(line(f'{LARGE:,} mapped', large))
             extra = dict(large_bytes=(tmp/'large.npy').stat().st_size)
+    if args.drawn:
+        few, many = (100, 1000) if args.quick else (1000, 100_000)
+        small, large = drawn(few), drawn(many)
+        rows += [line(f'{n:,} drawn', [r]) for n,r in ((few, small), (many, large))]
+        extra['drawn_ratio'] = large['peak']/small['peak']
+        print(f"drawing {many:,} images takes {extra['drawn_ratio']:.2f} times the memory of {few:,}")
     peaks = [[r['peak'] for r in found[name]] for name in ('10n', 'n')]
     report('memory', peaks, TARGET, rows, at_most=True, write=not args.quick, what='peak memory of decoding and one shuffled epoch, 10n files over n',
            n=n, image_size=IMAGE_SIZE, batch_size=BATCH, **extra)
@@ -94,6 +120,8 @@ def line(name, found):
 if __name__ == '__main__':
     p = parser(__doc__, repeats=3)
     p.add_argument('--large', action='store_true', help=f'also an epoch over {LARGE:,} images, with 2.5 GB on the disk')
+    p.add_argument('--drawn', action='store_true', help='also draw 1,000 and 100,000 images into files, some minutes')
     p.add_argument('--folder', type=Path, help='where the temporary folder is made')
     p.add_argument('--measure', metavar='PATH', help='measure one folder or file, print JSON; the script calls itself with this')
+    p.add_argument('--measure_drawn', type=int, metavar='N', help='draw N images, print JSON; the script calls itself with this')
     run(main, p)

@@ -23,7 +23,8 @@ def badge(name):
     "The link that opens a chapter on Colab."
     cfg = get_config()
     page = cfg.git_url.replace('https://github.com', f'{COLAB}/github')
-    return f'[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({page}/blob/{cfg.branch}/{cfg.nbs_path.name}/{name})'
+    image = f'<img src="{COLAB}/assets/colab-badge.svg" alt="Open in Colab">' # in HTML, or Quarto's lightbox takes the link away
+    return f'<a href="{page}/blob/{cfg.branch}/{cfg.nbs_path.name}/{name}">{image}</a>'
 
 
 def prepare(nb, name):

@@ -116,14 +116,31 @@ def check_title(p):
         yield 'the first cell is not `# Title` and `> one sentence` alone: nbdev drops the rest of it from the site'
 
 
-def check_docs_step(p):
-    exports = [bool(re.search(r'(?m)^#\|\s*exports?\s*$', source(c))) for c in p.cells]
-    if not any(exports): return # nbdev runs nothing in such a notebook
+WIDE, LONG = 100, 40 # columns of code, lines of a function
+
+def functions(tree):
+    "Functions of a module and of its classes, and where each one's body begins."
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)): yield node, node.body[0].lineno
+
+
+def check_code(p):
     for i,cell in enumerate(p.cells):
-        if cell['cell_type'] != 'code' or re.search(r'(?m)^#\|\s*eval:\s*false', source(cell)): continue
-        tree, kinds = ast.parse(source(cell)), (ast.Import, ast.ImportFrom)
-        if not exports[i] and any(isinstance(n, kinds) for n in ast.walk(tree)) and not all(isinstance(n, kinds) for n in tree.body): yield f'cell {i} mixes imports with other code: nbdev_docs runs it without the cells above'
-        if re.search(r'(?m)^#\|\s*export\s*$(?s:.*)^(def|class) ', source(cell)): yield f'cell {i} defines something that the site does not show: `#| exports` exports and shows'
+        if cell['cell_type'] != 'code': continue
+        for line in source(cell).splitlines():
+            if len(line) > WIDE and not line.startswith('#|') and 'pip install' not in line: yield f'cell {i} has a line of {len(line)} columns: {line[:40]}…'
+        for f,start in functions(ast.parse(source(cell))):
+            if f.end_lineno - start >= LONG: yield f'cell {i}: {f.name} has {f.end_lineno - start + 1} lines'
+
+
+def check_docments(p):
+    for i,cell in enumerate(p.cells):
+        if cell['cell_type'] != 'code' or not re.search(r'(?m)^#\|\s*exports', source(cell)): continue
+        for name in re.findall(r'(?m)^ {4,8}\w+:?[^#\n]*# .*`([A-Z]\w+)`', source(cell)): yield f'cell {i}: `{name}` in the comment of a parameter'
+
+
+def check_badge(p):
+    if re.match(r'\d', p.path.name) and 'colab-badge.svg" alt="Open in Colab"></a>' not in p.prose: yield 'no link that opens it on Colab'
 
 
 def check_sidebar(pages, config=ROOT/'_quarto.yml'):
@@ -131,7 +148,7 @@ def check_sidebar(pages, config=ROOT/'_quarto.yml'):
     def hrefs(items):
         for item in items:
             if 'href' in item: yield item['href']
-            yield from hrefs(item.get('contents', []))
+            if isinstance(item.get('contents'), list): yield from hrefs(item['contents'])
     listed = list(hrefs(yaml.safe_load(config.read_text(encoding='utf-8'))['website']['sidebar']['contents']))
     for name in sorted(set(pages) - set(listed)): yield f'{name} is not in the sidebar'
     for name in sorted(set(listed) - set(pages)): yield f'the sidebar lists {name}, which is not there'
@@ -148,7 +165,7 @@ def check_bibliography(bib=ROOT/'nbs/refs.bib'):
             if field not in entry: yield f'{key} has no {field}'
 
 
-CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_docs_step
+CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code, check_badge
 
 
 def complaints():

@@ -39,7 +39,8 @@ def test_outputs_stay_as_fresh_as_they_were(fresh):
 
 def test_the_address_is_that_of_the_settings():
     assert get_config().git_url in INSTALL.format(url=get_config().git_url, lib='r') and 'github.com' not in INSTALL
-    assert badge('02_x.ipynb').endswith(get_config().git_url.removeprefix('https://github.com') + '/blob/main/nbs/02_x.ipynb)')
+    place = get_config().git_url.removeprefix('https://github.com') + '/blob/main/nbs/02_x.ipynb">'
+    assert place in badge('02_x.ipynb') and 'alt="Open in Colab"' in badge('02_x.ipynb')
 
 
 class Colab:

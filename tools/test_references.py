@@ -2,7 +2,7 @@
 import json
 import pytest
 from nbdev.config import get_config
-from references import CHECKS, Page, check_bibliography, check_citations, check_docs_step, check_sidebar, check_title
+from references import CHECKS, Page, check_bibliography, check_citations, check_sidebar, check_title
 
 FIGURE = '#| label: fig-a\n#| fig-cap: "A line."\n#| fig-alt: "A line that rises."\n'
 PNG = dict(output_type='display_data', data={'image/png': ''})
@@ -19,7 +19,8 @@ def write(folder, *cells, name='01_page.ipynb'):
 def found(page): return [c for check in CHECKS for c in check(page)]
 
 
-GOOD = ('# Title\n\n> One sentence.', '## A part\n\nText with $x^2$, `a[0](b)`, a [link](#a-part), another [one](https://arxiv.org/abs/1312.6114).',
+BADGE = '<a href="x"><img src="colab-badge.svg" alt="Open in Colab"></a>'
+GOOD = ('# Title\n\n> One sentence.', BADGE, '## A part\n\nText with $x^2$, `a[0](b)`, a [link](#a-part), another [one](https://arxiv.org/abs/1312.6114).',
         '$$ a = b $$ {#eq-a}\n\n@eq-a is seen in @fig-a.\n\n```sh\n# no heading\n```', ('#| export\nimport math', []), (FIGURE + 'plot() # checks @eq-a', [PNG]))
 
 def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
@@ -45,9 +46,8 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ((FIGURE.replace('fig-alt', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-alt'),
     ((FIGURE.replace('fig-cap', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-cap'),
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
-    (('import math\nmath.pi', []), 'mixes imports with other code'),
-    (('def f():\n    import math\n    return math.pi', []), 'mixes imports with other code'),
-    (('#| export\ndef f(): pass', []), 'defines something that the site does not show'),
+    (('x = [' + 30*'1000, ' + ']', []), 'has a line of 186 columns'),
+    (('def f():\n' + 41*'    x = 1\n', []), 'f has 41 lines'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stderr', text=['x'])]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stdout', text=['UserWarning: x'])]), 'has a stored error or warning'),
@@ -61,19 +61,16 @@ def test_a_complaint(tmp_path, cell, complaint):
 
 
 def test_an_equation_nobody_refers_to(tmp_path):
-    assert found(write(tmp_path, GOOD[0], '$$ a $$ {#eq-a}', ('# checks', []))) == ['eq-a is checked by no cell', 'eq-a is never referred to']
+    assert found(write(tmp_path, GOOD[0], BADGE, '$$ a $$ {#eq-a}', ('# checks', []))) == ['eq-a is checked by no cell', 'eq-a is never referred to']
 
 
 @pytest.mark.parametrize('first', ['# Title', '# Title\n\n> One sentence.\n\nMore.', '> One sentence.'])
 def test_a_title_that_loses_something(tmp_path, first): assert len(list(check_title(write(tmp_path, first)))) == 1
 
 
-def test_the_docs_step(tmp_path):
-    good = ('#| export\nimport math', []), ('#| exports\nimport math\ndef f(): pass', []), ('import math\nimport json', []), ('f()', [])
-    assert not list(check_docs_step(write(tmp_path, *good)))
-    assert len(list(check_docs_step(write(tmp_path, *good, ('import math\nmath.pi', []))))) == 1
-    assert len(list(check_docs_step(write(tmp_path, *good, ('#| export\ndef f(): pass', []))))) == 1
-    assert not list(check_docs_step(write(tmp_path, ('import math\nmath.pi', []))))
+def test_a_chapter_without_its_badge(tmp_path):
+    assert found(write(tmp_path, GOOD[0], name='02_x.ipynb')) == ['no link that opens it on Colab']
+    assert found(write(tmp_path, GOOD[0], name='notation.ipynb')) == []
 
 
 def test_anchors(tmp_path):

@@ -7,11 +7,12 @@ __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'MIN_SIZE', 'MAX_SIZE', 
            'DERIVED', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices', 'check_image_size', 'check_depth',
            'check_shape', 'check_scale', 'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig', 'TrainConfig',
            'Config', 'where_settings_live', 'with_settings', 'read_value', 'read_fields', 'read_json', 'read_config',
-           'save_config', 'load_config', 'flags', 'preset']
+           'save_config', 'load_config', 'setting_flags', 'preset']
 
 # %% ../nbs/33_config.ipynb #9871e1eb
 import json, math
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import get_args, get_type_hints
 from .core import InputError, check_choice, check_range, quoted, write_whole
@@ -42,7 +43,10 @@ CHOICES = dict(
 def check_choices(
     config # A configuration: each of its fields that is a choice must be one of `CHOICES`
 ):
-    "Refuse a name that does not exist."
+    "Refuse a name that does not exist; and take a whole number of NumPy for what it is."
+    for name, value in vars(config).items(): # JSON knows no other whole numbers than Python's
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            object.__setattr__(config, name, int(value))
     for name in CHOICES.keys() & vars(config).keys():
         check_choice(getattr(config, name), CHOICES[name], name)
 
@@ -54,7 +58,11 @@ def check_image_size(
     image_size:int, # Side of the square image, pixels
 )->int:             # The same
     "Refuse an image size that the networks are not built for; the `InputError` names the nearest."
-    if isinstance(image_size, int) and MIN_SIZE <= image_size <= MAX_SIZE: return image_size
+    if not isinstance(image_size, Real):
+        raise InputError(f'image_size must be a whole number, got {quoted(image_size)}: '
+                         'images are squares, and one number is their side')
+    whole = isinstance(image_size, Integral)
+    if whole and MIN_SIZE <= image_size <= MAX_SIZE: return image_size
     nearest = MAX_SIZE if image_size > MAX_SIZE else max(MIN_SIZE, round(image_size))
     raise InputError(f'image_size must be {MIN_SIZE} to {MAX_SIZE}, got {quoted(image_size)}: '
                      f'the nearest that works is {nearest}')
@@ -124,7 +132,8 @@ DATASETS = dict(
     fashion_mnist=DatasetSpec(28, 1, _words('t-shirt trouser pullover dress coat sandal shirt '
                                             'sneaker bag boot'), _large, 'FashionMNIST'),
     kmnist=DatasetSpec(28, 1, _words('o ki su tsu na ha ma ya re wo'), _large, 'KMNIST'),
-    cifar10=DatasetSpec(32, 3, _words('airplane automobile bird cat deer dog frog horse ship truck'),
+    cifar10=DatasetSpec(32, 3,
+                        _words('airplane automobile bird cat deer dog frog horse ship truck'),
                         (45000, 5000, 10000), 'CIFAR10'),
     celeba=DatasetSpec(64, 3, (), (162770, 19867, 19962), 'CelebA'),
     folder=DatasetSpec(64, 3))
@@ -134,7 +143,7 @@ DATASETS = dict(
 class DataConfig:
     "Which images, and how they become batches."
     dataset:str='digits'     # digits, mnist, fashion_mnist, kmnist, cifar10, celeba or folder
-    data_root:str|None=None  # Folder of the data sets; for folder, the images (default: VAE_NBDEV_DATA)
+    data_root:str|None=None  # Folder of the data sets, or of the images (default: VAE_NBDEV_DATA)
     image_size:int|None=None # Side of the square images, 8 to 512 pixels (default: the set's own)
     channels:int|None=None   # 1 grey, 3 colour (default: the set's own)
     binarize:str='none'      # Pixels to 0 or 1: none, threshold, or dynamic (drawn anew each epoch)
@@ -144,8 +153,8 @@ class DataConfig:
     split_seed:int=0         # Seed of the split, where a set has no official one
 
     def __post_init__(self):
-        check_choice(self.dataset, DATASETS, 'dataset')
         check_choices(self)
+        check_choice(self.dataset, DATASETS, 'dataset')
         check_shape(8 if self.image_size is None else self.image_size,
                     1 if self.channels is None else self.channels)
         check_range(self.split_seed, 'split_seed', 0, 2**63 - 1)
@@ -160,32 +169,32 @@ class DataConfig:
 @dataclass(frozen=True)
 class VAEConfig:
     "Everything that shapes a model; a file with these values rebuilds it."
-    image_size:int=8             # Side of the square images, 8 to 512 pixels
-    channels:int=1               # 1 for grey images, 3 for colour
-    latent_dim:int=16            # Dimensions of z
-    architecture:str='conv'      # Networks: conv or mlp
-    width:int=32                 # Channels of the first stage (conv), units of a hidden layer (mlp)
-    depth:int=2                  # Halvings of the image (conv), hidden layers (mlp)
-    num_blocks:int=1             # Residual blocks in a stage that has them (conv)
-    block_stages:str='last'      # Stages with residual blocks: last or all (conv)
-    downsample:str='stride'      # Halving in the encoder: stride or maxpool (conv)
-    upsample:str='transpose'     # Doubling in the decoder: nearest, transpose or pixelshuffle (conv)
-    norm:str='none'              # Normalisation of feature maps: none, batch or group (conv)
-    activation:str='relu'        # relu, leaky_relu, silu or gelu
-    likelihood_type:str='bernoulli'# bernoulli, continuous_bernoulli, gaussian, laplace, discretized_logistic, bce, mse, l1
-    scale:float=1.               # Scale of gaussian, laplace and discretized_logistic: its value or where it starts
-    scale_mode:str='fixed'       # The scale is fixed, learned (one for all pixels) or per_pixel (from the decoder)
-    num_levels:int=256           # Grey levels of discretized_logistic
-    num_classes:int=0            # Classes of the labels; 0: the model takes none
-    encoder_labels:str='none'    # Labels enter the encoder: none, as one channel, or as onehot channels
-    label_factor:float=1.        # Factor on the encoder's label channels
-    decoder_labels:bool=False    # Labels enter the decoder, so that a class can be asked for
+    image_size:int=8                # Side of the square images, 8 to 512 pixels
+    channels:int=1                  # 1 for grey images, 3 for colour
+    latent_dim:int=16               # Dimensions of z
+    architecture:str='conv'         # Networks: conv or mlp
+    width:int=32                    # Channels of the first stage (conv), units of a layer (mlp)
+    depth:int=2                     # Halvings of the image (conv), hidden layers (mlp)
+    num_blocks:int=1                # Residual blocks in a stage that has them (conv)
+    block_stages:str='last'         # Stages with residual blocks: last or all (conv)
+    downsample:str='stride'         # Halving in the encoder: stride or maxpool (conv)
+    upsample:str='transpose'        # Doubling: nearest, transpose or pixelshuffle (conv)
+    norm:str='none'                 # Normalisation of feature maps: none, batch or group (conv)
+    activation:str='relu'           # relu, leaky_relu, silu or gelu
+    likelihood_type:str='bernoulli' # bernoulli, gaussian, laplace, discretized_logistic, …
+    scale:float=1.                  # Scale of gaussian, laplace, discretized_logistic, or its start
+    scale_mode:str='fixed'          # fixed, learned (one for all) or per_pixel (from the decoder)
+    num_levels:int=256              # Grey levels of discretized_logistic
+    num_classes:int=0               # Classes of the labels; 0: the model takes none
+    encoder_labels:str='none'       # Labels in the encoder: none, a channel, or onehot channels
+    label_factor:float=1.           # Factor on the encoder's label channels
+    decoder_labels:bool=False       # Labels enter the decoder, so that a class can be asked for
 
     def __post_init__(self):
+        check_choices(self)
         sizes = dict(channels=(1, 64), latent_dim=(1, 16384), width=(1, 8192), depth=(1, 64),
                      num_blocks=(0, 64), num_levels=(2, 65536), num_classes=(0, 10000))
         for name, (low, high) in sizes.items(): check_range(getattr(self, name), name, low, high)
-        check_choices(self)
         check_depth(self.image_size, self.depth if self.architecture == 'conv' else 1)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
             check_scale(self.scale, self.scale_mode)
@@ -224,11 +233,11 @@ class TrainConfig:
     batch_size:int=128              # Images in a step, all processes together
     gradient_accumulation_steps:int=1# Parts that a batch is computed in, to save memory
     learning_rate:float=1e-3        # Step size of AdamW, after warm-up
-    lr_schedule:str='cosine'        # constant, cosine (to zero) or plateau (cut when validation stalls)
+    lr_schedule:str='cosine'        # constant, cosine (to zero) or plateau (cut on a stall)
     warmup_steps:int=100            # Steps over which the learning rate grows from zero
     plateau_patience:int=5          # plateau: epochs without a better validation loss before a cut
     plateau_factor:float=0.5        # plateau: factor of a cut
-    weight_decay:float=0.0          # Decoupled weight decay of AdamW, on weight matrices and filters
+    weight_decay:float=0.0          # Decoupled weight decay of AdamW, on matrices and filters
     adam_beta2:float=0.999          # Decay of AdamW's mean squared gradient
     grad_clip:float=0.0             # Largest norm of the gradient; 0: unlimited
     beta_max:float=1.0              # Weight of the rate in the loss once annealed; 1: the ELBO
@@ -237,18 +246,19 @@ class TrainConfig:
     free_bits:float=0.0             # Nats of rate that each latent dimension has free
     feature_weight:float=0.0        # Weight of the feature distance in the loss; 0: none
     feature_annealing_period:float=0.0# Epochs over which it grows from zero
-    feature_net:str='self'          # Its network: self (trained first), lpips, or a run's feature_net.safetensors
-    ema_decay:float=0.0             # Decay of the average of weights that is validated and saved; 0: none
+    feature_net:str='self'          # Its network: self (trained first), lpips, or a file
+    ema_decay:float=0.0             # Decay of an average of weights, validated and saved; 0: none
     sample_every:int=0              # Epochs between sample pictures; 0: none
     save_minutes:float=10.0         # Minutes between checkpoints; there is one after each epoch too
     detect_collapse:bool=True       # Warn of latents whose rate stays near zero
     tracker:str='none'              # none, tensorboard, wandb, or several: tensorboard,wandb
     device:str='auto'               # auto (CUDA, MPS, else CPU) or cpu
-    mixed_precision:str='no'        # no, bf16, fp16, or auto: bf16 where the hardware has it, else no
+    mixed_precision:str='no'        # no, bf16, fp16, or auto: bf16 where the hardware has it
     compile:bool=False              # Compile: minutes at the start, faster steps on a GPU
     seed:int=0                      # Seed of weights, noise and order of images
 
     def __post_init__(self):
+        check_choices(self)
         for name in ('num_epochs', 'batch_size', 'gradient_accumulation_steps'):
             check_range(getattr(self, name), name, 1, 10**7)
         for name in ('warmup_steps', 'plateau_patience', 'sample_every'):
@@ -264,11 +274,11 @@ class TrainConfig:
         if self.free_bits and self.gradient_accumulation_steps > 1:
             raise InputError('free_bits looks at whole batches: '
                              'leave gradient_accumulation_steps at 1')
-        if self.feature_net not in ('self', 'lpips') and not self.feature_net.endswith('.safetensors'):
+        if self.feature_net not in ('self',
+                                    'lpips') and not self.feature_net.endswith('.safetensors'):
             raise InputError('feature_net must be self, lpips or a .safetensors file, '
                              f'got {quoted(self.feature_net)}')
         for name in self.trackers: check_choice(name, TRACKERS, 'tracker')
-        check_choices(self)
 
     @property
     def trackers(self):
@@ -333,7 +343,8 @@ def read_fields(
     values:dict, # Names and values, as read from JSON
     what:str,    # What they are, for the message: the file and its section
 ):               # An instance of that class
-    "Build `cls` from `values`; an unknown name, a wrong type or a refused value is an `InputError`."
+    ("Build `cls` from `values`; an unknown name, a wrong type or a refused value is an "
+     "`InputError`.")
     if not isinstance(values, dict):
         raise InputError(f'{what} must be names and values, got {quoted(values)}')
     types = get_type_hints(cls)
@@ -356,7 +367,8 @@ def read_config(
     "Read a run's or a model's `config.json`."
     path = Path(path)
     if not path.exists():
-        raise InputError(f'{path} is missing: a checkpoint needs the {CONFIG_NAME} beside its weights')
+        raise InputError(
+            f'{path} is missing: a checkpoint needs the {CONFIG_NAME} beside its weights')
     sections = read_json(path)
     if isinstance(sections, dict) and 'model' in sections: return sections
     raise InputError(f"{path} has no 'model' section: it is not a config of this library")
@@ -367,18 +379,21 @@ def save_config(
     path:Path,     # File to write, `config.json`
 ):
     "Write `config` as JSON, whole or not at all."
-    with write_whole(path) as tmp: tmp.write_text(json.dumps(asdict(config), indent=2) + '\n', encoding='utf-8')
+    with write_whole(path) as tmp:
+        tmp.write_text(json.dumps(asdict(config), indent=2) + '\n', encoding='utf-8')
 
 def load_config(
     path:Path, # A run's `config.json`
 )->Config:     # The same config
-    "Read a run's config; unknown sections and settings, and values of the wrong type, are an `InputError`."
+    ("Read a run's config; unknown sections and settings, and values of the wrong type, are an "
+     "`InputError`.")
     sections = read_config(path)
     for name in sections: check_choice(name, SECTIONS, f'{path}: section')
-    return Config(**{name: read_fields(SECTIONS[name], values, f'{path}: {name}') for name,values in sections.items()})
+    return Config(**{name: read_fields(SECTIONS[name], values, f'{path}: {name}') for name,
+                     values in sections.items()})
 
 # %% ../nbs/33_config.ipynb #33hlp002
-def flags()->dict: # `(type, help)` by name
+def setting_flags()->dict: # `(type, help)` by name
     "Type and help of every setting that may be given by its bare name."
     from fastcore.docments import docments # takes a tenth of a second, which only the help needs
     found = {}
@@ -394,7 +409,8 @@ def flags()->dict: # `(type, help)` by name
 _digits = with_settings(
     Config(), dataset='digits', latent_dim=8, width=32, depth=2, activation='silu',
     encoder_labels='onehot', decoder_labels=True, likelihood_type='discretized_logistic', scale=0.1,
-    scale_mode='learned', num_levels=17, num_epochs=60, batch_size=64, learning_rate=3e-3)
+    scale_mode='learned', num_levels=17, num_epochs=60, batch_size=64, learning_rate=3e-3,
+    free_bits=0.2)
 _mnist = with_settings(
     Config(), dataset='mnist', binarize='dynamic', latent_dim=24, width=32, depth=2,
     block_stages='all', upsample='pixelshuffle', likelihood_type='bernoulli', num_epochs=60,

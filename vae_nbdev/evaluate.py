@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NUMBERS_AT_ONCE', 'METRICS', 'UNITS', 'Estimate', 'mean_error', 'evaluating', 'bound_images', 'rate_distortion',
-           'linear_vae', 'fill', 'log_weights', 'importance_sums', 'with_bar', 'check_likelihood',
+           'linear_vae', 'fill', 'log_weights', 'log_px', 'importance_sums', 'with_bar', 'kind_of', 'check_likelihood',
            'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim', 'dequantize', 'is_discrete',
-           'active_units', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics', 'fid', 'latent_accuracy', 'notes',
-           'measure', 'evaluate', 'versions', 'format_table']
+           'active_units', 'fit_q', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics', 'fid', 'latent_accuracy',
+           'notes', 'measure', 'evaluate', 'as_json', 'versions', 'format_table']
 
 # %% ../nbs/08_evaluate.ipynb #0f9046c0
 import math, sys
@@ -36,15 +36,16 @@ def mean_error(
     v:Tensor, # One number an image, `(n,)`
 )->Estimate:  # Their mean, and its standard error over images
     "Mean over images with its standard error (@eq-se)."
-    if v.ndim != 1 or not len(v): raise InputError(f'one number for each image is needed, got shape {tuple(v.shape)}')
+    if v.ndim != 1 or not len(v):
+        raise InputError(f'one number for each image is needed, got shape {tuple(v.shape)}')
     v = v.detach().cpu().double()
     return Estimate(v.mean().item(), (v.std()/math.sqrt(len(v))).item() if len(v) > 1 else math.nan)
 
 # %% ../nbs/08_evaluate.ipynb #38c3edb3
 @contextmanager
 def evaluating(
-    model:VAE, # Model to look at
-):             # Yields the model
+    model, # Model to look at
+):         # Yields the model
     "Evaluation mode without gradients; afterwards the model is as it was."
     training = model.training
     try:
@@ -52,19 +53,19 @@ def evaluating(
     finally: model.train(training)
 
 def bound_images(
-    model:VAE,  # Model to evaluate
-    batches,    # Pairs `(x, y)`, e.g. `Batches`
+    model,      # Model to evaluate: anything that returns a `Bound`
+    batches,    # Pairs `(x, y)` of images and labels
     seed:int=0, # Seed of the one z drawn for each image
 )->Bound:       # Each part for all images, on the CPU
     "The bound of every image, in order."
     generator = torch.Generator(model.device).manual_seed(seed)
     with evaluating(model):
-        parts = [model(x.to(model.device), y, generator) for x,y in batches]
+        parts = [model.bound(x.to(model.device), y, generator) for x,y in batches]
     return Bound(*(torch.cat(p).cpu() for p in zip(*parts)))
 
 def rate_distortion(
-    model:VAE,  # Model to evaluate
-    batches,    # Pairs `(x, y)`, e.g. `Batches`
+    model,      # Model to evaluate
+    batches,    # Pairs `(x, y)` of images and labels
     seed:int=0, # Seed of the one z drawn for each image
 )->dict:        # `elbo`, `distortion` and `rate`, each an `Estimate`, nats per image
     "Where a model sits in the rate-distortion plane."
@@ -74,18 +75,22 @@ def rate_distortion(
 # %% ../nbs/08_evaluate.ipynb #02dcb2f7
 def linear_vae(
     exact:LinearGaussianVAE, # A solved model, its `W` with orthogonal columns
-    image_size:int,          # Side of the images; `image_size²` is the number of pixels
+    image_size:int,          # Side of the images; its square is the number of pixels
     shift:float=0.,          # The encoder's error in mu, in posterior standard deviations
     spread:float=1.,         # The encoder's standard deviation over that of the posterior
-)->VAE:                      # A VAE with the same p(x), whose q(z|x) is the exact posterior when `shift` and `spread` are left alone
-    "Copy a linear model into a VAE's networks: two rectified units hold one number, since relu(a) − relu(−a) = a."
+)->VAE:                      # A VAE with the same p(x); untouched, its q(z|x) is the posterior
+    "Copy a linear model into a VAE: two rectified units hold a number, relu(a) − relu(−a) = a."
     (d, m), eye = exact.W.shape, torch.eye(exact.W.shape[1]).to(exact.W)
-    if d != image_size**2: raise InputError(f'a model of {d} pixels has no square images of side {image_size}')
+    if d != image_size**2:
+        raise InputError(f'a model of {d} pixels has no square images of side {image_size}')
     var = exact.sigma**2/exact.M.diagonal()
-    model = VAE(VAEConfig(image_size=image_size, latent_dim=m, architecture='mlp', width=2*m, depth=1, likelihood_type='gaussian', scale=exact.sigma)).to(exact.W)
+    config = VAEConfig(image_size=image_size, latent_dim=m, architecture='mlp', width=2*m, depth=1,
+                       likelihood_type='gaussian', scale=exact.sigma)
+    model = VAE(config).to(exact.W)
     to_mu, both = exact.W.T/exact.M.diagonal()[:,None], torch.cat([eye, -eye])
+    off, log_var = shift*var.sqrt(), (spread**2*var).log()
     fill(model.encoder.layers.hidden1[0], both@to_mu, -both@to_mu@exact.b)
-    fill(model.encoder.layers.mu_logvar, torch.cat([both.T, 0*both.T]), torch.cat([shift*var.sqrt(), (spread**2*var).log()]))
+    fill(model.encoder.layers.mu_logvar, torch.cat([both.T, 0*both.T]), torch.cat([off, log_var]))
     fill(model.decoder.layers.hidden1[0], both, torch.zeros_like(both[:,0]))
     fill(model.decoder.layers.linear, exact.W@both.T, exact.b)
     return model.eval()
@@ -100,33 +105,43 @@ def fill(
 
 # %% ../nbs/08_evaluate.ipynb #5ce09591
 def log_weights(
-    model:VAE,                           # Model to evaluate
-    x:Tensor,                            # Images, `(n, channels, image_size, image_size)`
-    y:Tensor|None,                       # Their labels, `(n,)`, for a model conditioned on them
-    q:tuple[Tensor,Tensor],              # `mu` and `logvar` of q(z|x), each `(n, latent_dim)`
+    model,                               # Model to evaluate
+    x:Tensor,                            # Images, `(n, channels, h, w)`
+    y:Tensor|None,                       # Their labels, `(n,)`, for a model that takes them
+    q:tuple[Tensor,Tensor],              # Mean and log-variance of q(z|x), `(n, *latent_shape)`
     k:int,                               # Number of draws for each image
-    generator:torch.Generator|None=None, # Source of the noise, on the device of `mu`
-    freeze:bool=False,                   # Keep `q` constant inside log q(z|x), for gradients with less noise
+    generator:torch.Generator|None=None, # Source of the noise, on the device of the mean
+    freeze:bool=False,                   # Keep log q(z|x) constant in q: gradients of less noise
 )->Tensor:                               # log p(x|z) + log p(z) − log q(z|x), nats, `(k, n)`
     "Log importance weights of `k` draws from q(z|x)."
     z = torch.stack([reparameterize(*q, generator) for _ in range(k)])
-    params = model.decode(z.flatten(0, 1), None if y is None else y.repeat(k))
-    log_px = model.likelihood.log_prob(params, x.repeat(k, 1, 1, 1)).view(k, len(x))
     log_pz = log_normal(z, z.new_zeros(()), z.new_zeros(()), 2)
-    return log_px + log_pz - log_normal(z, *(t.detach() if freeze else t for t in q), 2)
+    log_qz = log_normal(z, *(t.detach() if freeze else t for t in q), 2)
+    return log_px(model, x, y, z) + log_pz - log_qz
+
+# %% ../nbs/08_evaluate.ipynb #c072a1d6
+def log_px(
+    model,         # Model to evaluate
+    x:Tensor,      # Images, `(n, channels, h, w)`
+    y:Tensor|None, # Their labels, `(n,)`, for a model that takes them
+    z:Tensor,      # Codes, k for each image, `(k, n, *latent_shape)`
+)->Tensor:         # log p(x|z), nats, `(k, n)`
+    "How well each code explains its image, all decoded together."
+    params = model.decode(z.flatten(0, 1), None if y is None else y.repeat(len(z)))
+    return model.likelihood.log_prob(params, x.repeat(len(z), 1, 1, 1)).view(len(z), len(x))
 
 # %% ../nbs/08_evaluate.ipynb #f58d5cc2
 NUMBERS_AT_ONCE = 2**21 # Pixels decoded together, unless told otherwise
 
 def importance_sums(
-    model:VAE,                           # Model to evaluate
-    x:Tensor,                            # Images, `(n, channels, image_size, image_size)`
-    y:Tensor|None=None,                  # Their labels, for a model conditioned on them
+    model,                               # Model to evaluate
+    x:Tensor,                            # Images, `(n, channels, h, w)`
+    y:Tensor|None=None,                  # Their labels, for a model that takes them
     k:int=1000,                          # Number of draws for each image
-    chunk:int|None=None,                 # Draws decoded together; by default as many as fit 2²¹ pixels
-    generator:torch.Generator|None=None, # Source of the noise, on the device of `x`
+    chunk:int|None=None,                 # Draws decoded together; default: as fit 2²¹ pixels
+    generator:torch.Generator|None=None, # Source of the noise, on the device of the images
 )->tuple[Tensor,Tensor]:                 # log Σ w and log Σ w², each `(n,)`
-    "Stream over the draws: memory for `chunk` of them, whatever `k` is."
+    "Stream over the draws: memory for `chunk` of them, whatever `k` is (@eq-stream)."
     q, chunk = model.encode(x, y), chunk or max(1, NUMBERS_AT_ONCE//x.numel())
     total = x.new_full((2, len(x)), -math.inf)
     for start in range(0, k, chunk):
@@ -140,23 +155,32 @@ def with_bar(
     batches,            # Something with a length
     progress:bool=True, # Is a bar wanted?
 ):                      # The same things, one by one
-    "Show a progress bar where someone can see it: in a terminal or a notebook, for 5 batches or more."
+    "A progress bar where someone can see it: a terminal or notebook, for 5 batches or more."
     from vae_nbdev.trainer import NotebookBar, TerminalBar
-    bar = TerminalBar if sys.stdout.isatty() else NotebookBar if IN_NOTEBOOK else None
-    return bar(batches, total=len(batches), leave=False) if bar and progress and len(batches) >= 5 else batches
+    isatty = getattr(sys.stdout, 'isatty', bool) # there may be no stdout at all
+    bar = TerminalBar if isatty() else NotebookBar if IN_NOTEBOOK else None
+    if not bar or not progress or len(batches) < 5: return batches
+    return bar(batches, total=len(batches), leave=False)
+
+def kind_of(
+    model, # Model to name
+)->str:    # The setting `likelihood_type` where it has one, else the class of its likelihood
+    "What a model's likelihood is called."
+    return model.settings.get('likelihood_type', type(model.likelihood).__name__)
 
 def check_likelihood(
-    model:VAE, # Model that is asked for −log p(x)
+    model, # Model that is asked for −log p(x)
 ):
     "Refuse a model whose reconstruction term is not a log-probability: it has no NLL."
     if not model.likelihood.is_likelihood:
-        raise InputError(f'likelihood_type {model.config.likelihood_type} is not a likelihood, so this model has no NLL: '
-                         'compare its distortion and rate, or train with continuous_bernoulli')
+        raise InputError(f'likelihood_type {kind_of(model)} is not a likelihood, so this model '
+                         'has no NLL: compare its distortion and rate, or train with '
+                         'continuous_bernoulli')
 
 # %% ../nbs/08_evaluate.ipynb #a770d1e6
 def importance_estimate(
-    model:VAE,           # Model to evaluate
-    batches,             # Pairs `(x, y)`, e.g. `Batches`
+    model,               # Model to evaluate
+    batches,             # Pairs `(x, y)` of images and labels
     k:int=1000,          # Number of draws for each image
     chunk:int|None=None, # Draws decoded together; changes the memory needed, not the result
     seed:int=0,          # Seed of the draws
@@ -176,14 +200,14 @@ def importance_estimate(
     return math.log(k) - log_sum, (2*log_sum - log_sum_sq).exp()
 
 def importance_nll(
-    model:VAE,           # Model to evaluate
-    batches,             # Pairs `(x, y)`, e.g. `Batches`
+    model,               # Model to evaluate
+    batches,             # Pairs `(x, y)` of images and labels
     k:int=1000,          # Number of draws for each image
     chunk:int|None=None, # Draws decoded together; changes the memory needed, not the result
     seed:int=0,          # Seed of the draws
     progress:bool=True,  # Show a progress bar where someone can see it?
 )->Tensor:               # Nats per image, `(n,)`; on average above the truth, for every `k`
-    "−log p(x) of every image by importance sampling ([Burda et al., 2016](https://arxiv.org/abs/1509.00519))."
+    "−log p(x) by importance sampling ([Burda et al., 2016](https://arxiv.org/abs/1509.00519))."
     return importance_estimate(model, batches, k, chunk, seed, progress)[0]
 
 # %% ../nbs/08_evaluate.ipynb #089113fb
@@ -191,37 +215,38 @@ def monte_carlo_error(
     ess:Tensor, # Effective number of draws of each image, `(n,)`
     k:int,      # Draws for each image
 )->float:       # Nats per image
-    "Standard error of the mean NLL that comes from the draws, not from the choice of images (@eq-mc)."
+    "Standard error of the mean NLL from the draws, not from the choice of images (@eq-mc)."
     return (1/ess - 1/k).clamp(min=0).sum().sqrt().item()/len(ess)
 
 # %% ../nbs/08_evaluate.ipynb #ffa273b0
 def bits_per_dim(
     nll,                      # −log p(x), nats per image: a number or a tensor
     num_pixels:int,           # Numbers in an image: channels·height·width
-    num_levels:int|None=None, # For a density: grey levels of the dequantised data; None for a probability
+    num_levels:int|None=None, # For a density: grey levels of the dequantised data; else None
 ):                            # Bits for each channel of each pixel
-    "Nats per image as bits per number; a density is first made a probability of grey levels (@eq-bits)."
+    "Nats per image as bits per number; a density is made a probability first (@eq-bits)."
     check_range(num_pixels, 'num_pixels', 1)
     if num_levels is not None: check_range(num_levels, 'num_levels', 2)
     return (nll/num_pixels + math.log(num_levels or 1))/math.log(2)
 
 # %% ../nbs/08_evaluate.ipynb #01395c38
 def dequantize(
-    x:Tensor,                            # Images on the grey levels k/(num_levels−1), floats in [0,1]
+    x:Tensor,                            # Images on the grey levels k/(num_levels−1), in [0,1]
     num_levels:int=256,                  # Grey levels
-    generator:torch.Generator|None=None, # Source of the noise, on the device of `x`
-)->Tensor:                               # Images in [0,1), the shape of `x`
-    "Spread each grey level evenly over its own interval: (k + u)/num_levels with u from U(0,1)."
+    generator:torch.Generator|None=None, # Source of the noise, on the device of the images
+)->Tensor:                               # Images in [0,1), the same shape
+    "Spread each grey level over its own interval: (k + u)/num_levels with u from U(0,1)."
     check_range(num_levels, 'num_levels', 2)
     level = (x*(num_levels - 1)).round()
-    if ((level/(num_levels - 1) - x).abs() > 0.51/255).any(): raise InputError(f'these images have more than {num_levels} grey levels')
+    if ((level/(num_levels - 1) - x).abs() > 0.51/255).any():
+        raise InputError(f'these images have more than {num_levels} grey levels')
     u = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return ((level + u)/num_levels).clamp(max=1 - 2**-24)
 
 def is_discrete(
     likelihood:Likelihood, # Likelihood of a model
 )->bool:                   # True for probabilities of grey levels, False for densities
-    "Does the likelihood give probabilities, which are comparable with each other, rather than densities?"
+    "Does the likelihood give probabilities, comparable with each other, rather than densities?"
     return likelihood.is_likelihood and isinstance(likelihood, (Bernoulli, DiscretizedLogistic))
 
 # %% ../nbs/08_evaluate.ipynb #c645869b
@@ -229,86 +254,121 @@ def active_units(
     mu:Tensor,            # Posterior means of many images, `(n, latent_dim)`
     threshold:float=0.01, # Least variance over the images
 )->Tensor:                # True for each latent that is in use, `(latent_dim,)`
-    "Latents whose posterior mean varies from image to image ([Burda et al., 2016](https://arxiv.org/abs/1509.00519))."
-    if mu.ndim != 2 or len(mu) < 2: raise InputError(f'means of at least 2 images are needed, `(n, latent_dim)`, got shape {tuple(mu.shape)}')
+    "Latents whose mean varies ([Burda et al., 2016](https://arxiv.org/abs/1509.00519))."
+    if mu.ndim < 2 or len(mu) < 2:
+        raise InputError(f'means of at least 2 images are needed, got shape {tuple(mu.shape)}')
+    if not mu.isfinite().all(): raise InputError('some codes are not numbers (nan or inf)')
     return mu.var(0) > threshold
+
+# %% ../nbs/08_evaluate.ipynb #082fd132
+def fit_q(
+    model,                     # Model to evaluate
+    x:Tensor,                  # Images, `(n, channels, h, w)`
+    y:Tensor|None,             # Their labels, for a model that takes them
+    q:tuple[Tensor,Tensor],    # Mean and log-variance to start from, `(n, *latent_shape)`
+    steps:int,                 # Steps of Adam for all images at once
+    learning_rate:float,       # First step size; it falls to zero
+    num_samples:int,           # Draws for each image in a step
+    generator:torch.Generator, # Source of the noise, on the device of the images
+)->tuple[Tensor,Tensor]:       # Mean and log-variance of the best q of each image
+    "Optimise q(z|x) for each image by itself."
+    q = [t.clone().requires_grad_() for t in q]
+    opt = torch.optim.Adam(q, lr=learning_rate)
+    for i in range(steps):
+        opt.param_groups[0]['lr'] = 0.5*learning_rate*(1 + math.cos(math.pi*i/steps))
+        with torch.enable_grad():
+            log_w = log_weights(model, x, y, q, num_samples, generator, freeze=True)
+            loss = -log_w.mean(0).sum()
+        for t,grad in zip(q, torch.autograd.grad(loss, q)): t.grad = grad
+        opt.step()
+    return tuple(t.detach() for t in q)
 
 # %% ../nbs/08_evaluate.ipynb #17e4b40a
 class Gap(NamedTuple):
     "What a better q(z|x) would gain on each image."
     gap:Tensor    # ELBO at the optimised q minus ELBO at the encoder's, nats, `(n,)`
-    mu:Tensor     # Mean of the optimised q, `(n, latent_dim)`
-    logvar:Tensor # Its log-variance, `(n, latent_dim)`
+    mu:Tensor     # Mean of the optimised q, `(n, *latent_shape)`
+    logvar:Tensor # Its log-variance, the same shape
 
 def elbo_at(
-    model:VAE,                           # Model to evaluate
-    x:Tensor,                            # Images, `(n, channels, image_size, image_size)`
-    y:Tensor|None,                       # Their labels, for a model conditioned on them
-    q:tuple[Tensor,Tensor],              # `mu` and `logvar` of any q(z|x), each `(n, latent_dim)`
+    model,                               # Model to evaluate
+    x:Tensor,                            # Images, `(n, channels, h, w)`
+    y:Tensor|None,                       # Their labels, for a model that takes them
+    q:tuple[Tensor,Tensor],              # Mean and log-variance of any q(z|x)
     num_samples:int=64,                  # Draws from q for each image
     generator:torch.Generator|None=None, # Source of the noise
 )->Tensor:                               # Nats per image, `(n,)`
     "The ELBO of any Gaussian q, not only the encoder's."
-    z = torch.stack([reparameterize(*q, generator) for _ in range(num_samples)]).flatten(0, 1)
-    params = model.decode(z, None if y is None else y.repeat(num_samples))
-    return model.likelihood.log_prob(params, x.repeat(num_samples, 1, 1, 1)).view(num_samples, -1).mean(0) - kl_normal(*q)
+    z = torch.stack([reparameterize(*q, generator) for _ in range(num_samples)])
+    chunk = max(1, NUMBERS_AT_ONCE//x.numel())
+    return torch.cat([log_px(model, x, y, part) for part in z.split(chunk)]).mean(0) - kl_normal(*q)
 
 def amortization_gap(
-    model:VAE,                # Model to evaluate
-    x:Tensor,                 # Images, `(n, channels, image_size, image_size)`
-    y:Tensor|None=None,       # Their labels, for a model conditioned on them
+    model,                    # Model to evaluate
+    x:Tensor,                 # Images, `(n, channels, h, w)`
+    y:Tensor|None=None,       # Their labels, for a model that takes them
     steps:int=300,            # Steps of Adam for all images at once
     learning_rate:float=0.05, # First step size; it falls to zero
     num_samples:int=4,        # Draws for each image in a step
     seed:int=0,               # Seed of the draws
 )->Gap:                       # Nats per image, never negative up to noise
-    "Optimise q(z|x) for each image by itself, from the encoder's ([Cremer et al., 2018](https://arxiv.org/abs/1801.03558))."
+    "Gain of the best q(z|x) ([Cremer et al., 2018](https://arxiv.org/abs/1801.03558))."
     check_range(steps, 'steps', 1)
     noise, x = lambda s: torch.Generator(model.device).manual_seed(s), x.to(model.device)
     with evaluating(model):
-        q0, g = model.encode(x, y), noise(seed)
-        q = [t.clone().requires_grad_() for t in q0]
-        opt = torch.optim.Adam(q, lr=learning_rate)
-        for i in range(steps):
-            opt.param_groups[0]['lr'] = 0.5*learning_rate*(1 + math.cos(math.pi*i/steps))
-            with torch.enable_grad(): loss = -log_weights(model, x, y, q, num_samples, g, freeze=True).mean(0).sum()
-            for t,grad in zip(q, torch.autograd.grad(loss, q)): t.grad = grad
-            opt.step()
-        q = [t.detach() for t in q]
-        gap = elbo_at(model, x, y, q, 64, noise(seed + 1)) - elbo_at(model, x, y, q0, 64, noise(seed + 1))
-    return Gap(gap, *q)
+        q0 = model.encode(x, y)
+        if not all(t.isfinite().all() for t in q0):
+            raise InputError('some codes are not numbers (nan or inf)')
+        q = fit_q(model, x, y, q0, steps, learning_rate, num_samples, noise(seed))
+        best, first = (elbo_at(model, x, y, t, 64, noise(seed + 1)) for t in (q, q0))
+    return Gap(best - first, *q)
 
 # %% ../nbs/08_evaluate.ipynb #d10ac54f
 METRICS = ('psnr', 'ssim')
 
 def image_metrics(
-    x:Tensor,             # Images in [0,1], `(n, channels, h, w)`
-    recon:Tensor,         # Their reconstructions, the same shape
+    x:Tensor,              # Images in [0,1], `(n, channels, h, w)`
+    recon:Tensor,          # Their reconstructions, the same shape
     metrics:tuple=METRICS, # Which
-)->dict:                  # An `Estimate` for each: psnr in dB, ssim at most 1
+)->dict:                   # An `Estimate` for each: psnr in dB, ssim at most 1
     "Compare reconstructions with their originals, image by image, through torchmetrics."
     for m in metrics: check_choice(m, METRICS, 'metric')
-    if x.shape != recon.shape: raise InputError(f'images {tuple(x.shape)} and reconstructions {tuple(recon.shape)} do not belong together')
-    if 'ssim' in metrics and min(x.shape[2:]) < 11: raise InputError(f'ssim looks at windows of 11 pixels: images of {min(x.shape[2:])} pixels are too small')
+    if x.shape != recon.shape:
+        raise InputError(f'images {tuple(x.shape)} and reconstructions {tuple(recon.shape)} '
+                         'do not belong together')
+    side = min(x.shape[2:])
+    if 'ssim' in metrics and side < 11:
+        raise InputError(f'ssim looks at windows of 11 pixels: images of {side} pixels '
+                         'are too small')
+    if not all(t.isfinite().all() for t in (x, recon)):
+        raise InputError('some pixels are not numbers (nan or inf)')
     tm = need('torchmetrics.functional.image', 'torchmetrics')
-    each = dict(psnr=lambda: tm.peak_signal_noise_ratio(recon, x, data_range=1., reduction='none', dim=(1, 2, 3)),
-                ssim=lambda: tm.structural_similarity_index_measure(recon, x, data_range=1., reduction='none'))
+    kw = dict(data_range=1., reduction='none')
+    each = dict(psnr=lambda: tm.peak_signal_noise_ratio(recon, x, dim=(1, 2, 3), **kw),
+                ssim=lambda: tm.structural_similarity_index_measure(recon, x, **kw))
     return {m: mean_error(each[m]().flatten()) for m in metrics}
 
 # %% ../nbs/08_evaluate.ipynb #674ee4f8
 def fid(
-    real:Tensor,            # Images in [0,1], `(n, channels, h, w)`
-    fake:Tensor,            # Images of a model in [0,1], `(m, channels, h, w)`
-    feature:int|torch.nn.Module=2048, # Layer of the Inception network, or a network with an attribute `num_features` that takes bytes `(n, 3, h, w)`
-    batch_size:int=128,     # Images in a step
-)->float:                   # 0 for the same distribution of features; comparable only for the same numbers of images
-    "Fréchet Inception distance ([Heusel et al., 2017](https://arxiv.org/abs/1706.08500)) through torchmetrics; its network's weights are downloaded at first use."
+    real:Tensor,        # Images in [0,1], `(n, channels, h, w)`
+    fake:Tensor,        # Images of a model in [0,1], `(m, channels, h, w)`
+    feature:int|torch.nn.Module=2048, # Layer of the Inception network, or an own network for bytes
+    batch_size:int=128, # Images in a step
+)->float:               # 0 for the same features; comparable for the same numbers of images
+    "Fréchet Inception distance ([Heusel et al., 2017](https://arxiv.org/abs/1706.08500))."
+    if min(len(real), len(fake)) < 2: raise InputError('FID needs at least 2 images of each set')
     tm = need('torchmetrics.image.fid', 'torchmetrics')
     try: metric = tm.FrechetInceptionDistance(feature=feature)
-    except ImportError: raise InputError('FID needs its Inception network: pip install torch-fidelity') from None
-    except OSError as e: raise InputError(f'the weights of the FID network cannot be downloaded ({e}): run once with a network, or pass a `feature` network') from None
+    except ImportError:
+        raise InputError('FID needs its Inception network: pip install torch-fidelity') from None
+    except OSError as e:
+        raise InputError(f'the weights of the FID network cannot be downloaded ({e}): run once '
+                         'with a network, or pass a `feature` network') from None
+    # its sums are in double precision, which MPS has not
+    metric = metric.to(device := 'cpu' if real.device.type == 'mps' else real.device)
     for imgs,is_real in (real, True), (fake, False):
-        for x in imgs.split(batch_size): metric.update(to_bytes(x).expand(-1, 3, -1, -1), real=is_real)
+        for x in imgs.split(batch_size):
+            metric.update(to_bytes(x).to(device).expand(-1, 3, -1, -1), real=is_real)
     return metric.compute().item()
 
 # %% ../nbs/08_evaluate.ipynb #8484df73
@@ -318,32 +378,43 @@ def latent_accuracy(
     mu_test:Tensor,  # Codes to classify, `(m, latent_dim)`
     y_test:Tensor,   # Their labels, `(m,)`
 )->Estimate:         # Share of the test codes that are classified correctly
-    "How much of the label can be read off the code by a straight cut: logistic regression on mu."
+    "How much of the label a straight cut reads off the code: logistic regression on mu."
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     for what,mu,y in ('training', mu_train, y_train), ('test', mu_test, y_test):
-        if y is None or len(mu) != len(y): raise InputError(f'each {what} code needs a label: {len(mu)} codes, {"no" if y is None else len(y)} labels')
-    if len(y_train.unique()) < 2: raise InputError('the training codes have one label only: there is nothing to tell apart')
-    clf = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(mu_train.cpu().numpy(), y_train.cpu().numpy())
-    return mean_error(torch.from_numpy(clf.predict(mu_test.cpu().numpy()) == y_test.cpu().numpy()).double())
+        if y is None or len(mu) != len(y):
+            labels = 'no' if y is None else len(y)
+            raise InputError(f'each {what} code needs a label: {len(mu)} codes, {labels} labels')
+        if mu.ndim != 2 or not mu.isfinite().all():
+            raise InputError(f'the {what} codes must be (n, latent_dim) numbers, none of them '
+                             'nan or inf')
+    if len(y_train.unique()) < 2:
+        raise InputError('the training codes have one label only: there is nothing to tell apart')
+    clf = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    clf.fit(mu_train.cpu().numpy(), y_train.cpu().numpy())
+    hits = clf.predict(mu_test.cpu().numpy()) == y_test.cpu().numpy()
+    return mean_error(torch.from_numpy(hits).double())
 
 # %% ../nbs/08_evaluate.ipynb #c71e2aa4
 def notes(
-    model:VAE,      # Model that is evaluated
+    model,          # Model that is evaluated
     dequantized:int # Grey levels of the dequantised data; 0: none
 )->list:            # Sentences, none when there is nothing to mind
     "What a reader of the numbers has to know."
-    name, out = model.config.likelihood_type, []
-    if not model.likelihood.is_likelihood: out.append(f'{name} is not a likelihood: these numbers are no bound on -log p(x) and compare with other {name} models only')
+    name, out = kind_of(model), []
+    if not model.likelihood.is_likelihood:
+        out.append(f'{name} is not a likelihood of these images: these numbers are no NLL, '
+                   f'and compare with other {name} models only')
     elif not is_discrete(model.likelihood) and not dequantized:
-        out.append(f'{name} is a density: its nats do not compare with those of probabilities, and there are no bits without dequantised data')
-    if model.config.decoder_labels: out.append('the decoder is told the label: p(x) stands for p(x|label)')
+        out.append(f'{name} is a density: its nats do not compare with those of probabilities, '
+                   'and there are no bits without dequantised data')
+    if model.class_labels: out.append('the decoder is told the label: p(x) stands for p(x|label)')
     return out
 
 def measure(
-    model:VAE,           # Model to evaluate
-    batches:list,        # Pairs `(x, y)`
+    model,               # Model to evaluate
+    batches:list,        # Pairs `(x, y)` of images and labels
     k:int,               # Draws for each image
     chunk:int|None,      # Draws decoded together
     seed:int,            # Seed of the draws
@@ -352,59 +423,79 @@ def measure(
 )->dict:                 # An `Estimate` for each name
     "The numbers of `evaluate` that are means over images."
     b = bound_images(model, batches, seed)
-    if not model.likelihood.is_likelihood: return dict(cross_entropy=mean_error(b.distortion), rate=mean_error(b.rate), objective=mean_error(-b.elbo))
+    if not model.likelihood.is_likelihood:
+        parts = dict(cross_entropy=b.distortion, rate=b.rate, objective=-b.elbo)
+        return {name: mean_error(v) for name,v in parts.items()}
     nll, ess = importance_estimate(model, batches, k, chunk, seed, progress)
-    out = dict(nll=mean_error(nll), elbo=mean_error(b.elbo), rate=mean_error(b.rate), distortion=mean_error(b.distortion))
+    parts = dict(nll=nll, elbo=b.elbo, rate=b.rate, distortion=b.distortion)
     if num_levels or is_discrete(model.likelihood):
-        out['bits_per_dim'] = mean_error(bits_per_dim(nll, model.config.channels*model.config.image_size**2, num_levels))
-    return out | dict(effective_draws=mean_error(ess), monte_carlo_error=Estimate(monte_carlo_error(ess, k), math.nan))
+        parts['bits_per_dim'] = bits_per_dim(nll, math.prod(model.image_shape), num_levels)
+    out = {name: mean_error(v) for name,v in (parts | dict(effective_draws=ess)).items()}
+    return out | dict(monte_carlo_error=Estimate(monte_carlo_error(ess, k), math.nan))
 
 # %% ../nbs/08_evaluate.ipynb #1c755e97
 def evaluate(
-    model:VAE,               # Model to evaluate
-    images:Tensor,           # uint8, `(n, channels, image_size, image_size)`
-    labels:Tensor|None=None, # Their labels, `(n,)`, for a model conditioned on them
-    binarize:str='none',     # How bytes become pixels: 'none', 'threshold' or 'dynamic', as in training
+    model,                   # Model to evaluate
+    images:Tensor,           # uint8, `(n, channels, h, w)`
+    labels:Tensor|None=None, # Their labels, `(n,)`, for a model that takes them
+    binarize:str='none',     # How bytes become pixels, as in training: none, threshold or dynamic
     k:int=1000,              # Draws for each image
     batch_size:int=100,      # Images in a step
     seed:int=0,              # Seed of binarisation, noise and draws
     chunk:int|None=None,     # Draws decoded together; by default as many as fit 2²¹ pixels
-    levels:int=0,            # For a density: dequantise the data from this many grey levels, which gives bits; 0: do not
+    levels:int=0,            # For a density: dequantise from this many grey levels; 0: do not
     progress:bool=True,      # Show a progress bar where someone can see it?
-)->dict:                     # `value` and `error` of each number, and all that it depends on; JSON can hold it
-    "Everything this chapter measures on one set of images; what cannot be measured is an `InputError`."
+)->dict:                     # Value and error of each number, and what it depends on, for JSON
+    "Everything this chapter measures on one set of images."
     if not len(images): raise InputError('there are no images to evaluate')
     if levels and (is_discrete(model.likelihood) or not model.likelihood.is_likelihood):
-        raise InputError(f'levels is for densities: {model.config.likelihood_type} needs no dequantisation')
+        raise InputError(f'levels is for densities: {kind_of(model)} needs no dequantisation')
     batches = Batches(images, labels, batch_size, binarize=binarize, seed=seed, device=model.device)
     if levels:
         g = torch.Generator(model.device).manual_seed(seed)
         batches = [(dequantize(x, levels, g), y) for x,y in batches]
     numbers = measure(model, batches, k, chunk, seed, progress, levels or None)
     bad = [name for name,e in numbers.items() if not math.isfinite(e.value)]
-    if bad: raise InputError(f'{", ".join(bad)} of this model on these images is not a finite number')
+    if bad:
+        raise InputError(f'{", ".join(bad)} of this model on these images is not a finite number')
     with evaluating(model): mu = torch.cat([model.encode(x, y)[0] for x,y in batches])
     if len(mu) > 1: numbers['active_units'] = Estimate(active_units(mu).sum().item(), math.nan)
-    return dict({name: dict(value=e.value, error=e.error if math.isfinite(e.error) else None) for name,e in numbers.items()},
-                num_images=len(images), k=k, seed=seed, batch_size=batch_size, binarize=binarize, levels=levels, latent_dim=model.config.latent_dim,
-                likelihood_type=model.config.likelihood_type, notes=notes(model, levels), versions=versions())
+    settings = dict(num_images=len(images), k=k, seed=seed, batch_size=batch_size,
+                    binarize=binarize, levels=levels, latent_dim=math.prod(model.latent_shape),
+                    likelihood_type=kind_of(model))
+    return as_json(numbers) | settings | dict(notes=notes(model, levels), versions=versions())
+
+def as_json(
+    numbers:dict, # An `Estimate` for each name
+)->dict:          # `value` and `error` for each; an error that is no number is None
+    "Estimates as JSON can hold them."
+    known = lambda e: e if math.isfinite(e) else None
+    return {name: dict(value=e.value, error=known(e.error)) for name,e in numbers.items()}
 
 def versions()->dict:
     "Versions that a result depends on."
     return dict(vae_nbdev=__version__, torch=str(torch.__version__), python=python_version())
 
 # %% ../nbs/08_evaluate.ipynb #285e5e7e
-UNITS = dict(nll='nats per image', elbo='nats per image', rate='nats per image', distortion='nats per image', cross_entropy='nats per image',
-             objective="cross_entropy + rate, lower is better", bits_per_dim='bits per channel of a pixel',
-             effective_draws='draws per image', monte_carlo_error='nats, of the mean nll', active_units='latents')
+UNITS = dict(nll='nats per image', elbo='nats per image', rate='nats per image',
+             distortion='nats per image', cross_entropy='nats per image',
+             objective='cross_entropy + rate, lower is better',
+             bits_per_dim='bits per channel of a pixel', effective_draws='draws per image',
+             monte_carlo_error='nats, of the mean nll', active_units='latents')
 
 def format_table(
     result:dict, # What `evaluate` gives, or the same read from JSON
 )->str:          # One line a number, then what it depends on
     "The result as text."
-    rows = [(name, v['value'], v['error'], UNITS[name]) for name,v in result.items() if name in UNITS]
-    number = lambda v, name: f'{v:.0f}' if name == 'active_units' else f'{v:.4f}' if name == 'bits_per_dim' else f'{v:.2f}'
-    lines = [f'{name:<18}{number(v, name):>10}' + (f' ± {number(e, name):<8}' if e is not None else ' '*11) + f' {unit}' for name,v,e,unit in rows]
-    settings = [f'{name} {result[name]}' for name in ('num_images', 'k', 'seed', 'batch_size', 'binarize', 'levels', 'latent_dim', 'likelihood_type')]
-    return '\n'.join(lines + ['', '± is one standard error over images', ', '.join(settings), *(f'note: {n}' for n in result['notes']),
-                              ', '.join(f'{name} {v}' for name,v in result['versions'].items())])
+    digits = dict(active_units=0, bits_per_dim=4)
+    def row(name, value, error):
+        number = lambda v: f'{v:.{digits.get(name, 2)}f}'
+        plus_minus = f' ± {number(error):<8}' if error is not None else ' '*11
+        return f'{name:<18}{number(value):>10}{plus_minus} {UNITS[name]}'
+    rows = [row(name, v['value'], v['error']) for name,v in result.items() if name in UNITS]
+    names = ('num_images', 'k', 'seed', 'batch_size', 'binarize', 'levels', 'latent_dim',
+             'likelihood_type')
+    settings = ', '.join(f'{name} {result[name]}' for name in names)
+    made_by = ', '.join(f'{name} {v}' for name,v in result['versions'].items())
+    return '\n'.join([*rows, '', '± is one standard error over images', settings,
+                      *(f'note: {n}' for n in result['notes']), made_by])
