@@ -594,7 +594,7 @@ def _shapes(config): return {name: tuple(p.shape) for name,p in VAE(config).stat
 
 _small = VAEConfig(width=4, num_classes=3, encoder_labels='channel')
 
-check_silent = Checker('05_vae', lambda config, **change: _shapes(config)
+check_silent = Checker('42_weights', lambda config, **change: _shapes(config)
     == _shapes(VAEConfig(**asdict(config) | change)), use=lambda answer, config, change:
     answer(config, **change),
     cases=[(_small, c) for c in (dict(activation='gelu'), dict(label_factor=2.), dict(width=8),
