@@ -119,7 +119,8 @@ def find_checkpoint(
     path = checked_path(path)
     if ours and not (path/WEIGHTS_NAME).is_file(): path = ours
     elif ours:
-        print(f'{path}: the folder here, not the model that comes with the package', file=sys.stderr)
+        said = f'{path}: the folder here, not the model that comes with the package'
+        print(said, file=sys.stderr)
     weights = path/WEIGHTS_NAME if path.is_dir() else path
     if not weights.is_file():
         raise InputError(f'no checkpoint at {path}: give a run folder, a .safetensors file in one, '
@@ -177,7 +178,7 @@ Its settings are in `config.json`. Made with `vae_nbdev` (`pip install vae_nbdev
 ~~~python
 from vae_nbdev.vae import VAE
 vae = VAE.from_pretrained('owner/name')  # this repository's name, or a folder that holds its files
-images = vae.sample(16)                  # `vae.sample(16, y)` with labels, if `decoder_labels` is true
+images = vae.sample(16)                  # `vae.sample(16, y)` where `decoder_labels` is true
 ~~~
 """
 
