@@ -217,7 +217,7 @@ def which(
     default:str,    # Name of a shipped model
 )->tuple:           # What to load, and what to call it
     "Nothing typed means the shipped model, whatever lies in this folder."
-    from vae_nbdev.vae import shipped
+    from vae_nbdev.weights import shipped
     if checkpoint is None: return str(shipped()[default]), default
     return checkpoint, checkpoint
 

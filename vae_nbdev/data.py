@@ -102,6 +102,9 @@ class ImageSet:
         return replace(self, images=self.images[rows],
                        labels=None if self.labels is None else self.labels[rows],
                        files=None if self.files is None else [self.files[i] for i in numbers])
+    def __getitems__(self, rows): # what a DataLoader of PyTorch asks for: floats, and labels
+        x = self.images[rows].float()/255
+        return list(x) if self.labels is None else list(zip(x, self.labels[rows]))
     def __repr__(self):
         size, classes = '×'.join(map(str, self.images.shape[1:])), len(self.classes or [])
         return f'{self.name} {self.split}: {len(self)} images, {size}, {classes} classes'

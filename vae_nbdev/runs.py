@@ -41,7 +41,8 @@ from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 grid, interpolate, manifold, traverse, weighted_codes)
 from .trainer import (Callback, HistoryFile, Progress, SamplePictures, Trainer,
                                TrainingError, make_accelerator, merit)
-from .vae import VAE, find_checkpoint, load_weights, read_tensors, shipped
+from .vae import VAE
+from .weights import find_checkpoint, load_weights, read_tensors, shipped
 
 # %% ../nbs/36_runs.ipynb #36run007
 FEATURE_NET = 'feature_net.safetensors' # the network of a feature distance
