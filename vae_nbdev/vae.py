@@ -22,7 +22,7 @@ from .elbo import kl_normal_dims, reparameterize
 from .encoder import ConvEncoder, MLPEncoder
 from .loss import make_likelihood
 from .plot import draw_stages
-from .weights import load_model, save_model
+from .weights import load_folder, save_folder
 
 # %% ../nbs/05_vae.ipynb #e71facbb
 class Bound(NamedTuple):
@@ -294,7 +294,7 @@ def save_pretrained(self:VAE,
     model_card_kwargs:dict=None, # Not used either
 ):
     "Write weights and config, and a README.md where there is none; a run's config is kept."
-    save_model(self, save_directory)
+    save_folder(self, save_directory)
 
 @patch(cls_method=True)
 def from_pretrained(cls:VAE,
@@ -307,5 +307,5 @@ def from_pretrained(cls:VAE,
 )->VAE:                          # In evaluation mode
     "Load a model from disk or the Hub; what does not fit together is an `InputError`."
     def make(section, what): return cls(read_fields(VAEConfig, section, what))
-    return load_model(make, name_or_path, device, revision=revision, token=token,
-                      cache_dir=cache_dir, local_files_only=local_files_only)
+    return load_folder(make, name_or_path, device, revision=revision, token=token,
+                       cache_dir=cache_dir, local_files_only=local_files_only)
