@@ -138,16 +138,16 @@ def forward(self:VAE,
 
 VAE.bound = VAE.forward
 
-# %% ../nbs/05_vae.ipynb #762c8a1c
+# %% ../nbs/05_vae.ipynb #2e34b26c
 DECODE_BATCH = 256 # Codes that are decoded at a time
 
 @patch
-def decode_means(self:VAE,
+def decode_clipped(self:VAE,
     z:Tensor,      # Codes, `(n, latent_dim)`, on the model's device
     y:Tensor=None, # Labels, `(n,)`, for a model whose decoder takes them
-)->Tensor:         # `(n, channels, image_size, image_size)`
-    "Means of p(x|z), a few hundred codes at a time."
-    def mean(z, y): return self.likelihood.mean(self.decode(z, y))
+)->Tensor:         # Images in [0,1], `(n, channels, image_size, image_size)`
+    "Means of p(x|z) clipped to [0,1], a few hundred codes at a time."
+    def mean(z, y): return self.likelihood.mean(self.decode(z, y)).clamp(0, 1)
     if z.ndim != 2 or len(z) <= DECODE_BATCH: return mean(z, y)
     y = self.check_labels(y, len(z)) if self.class_labels else None
     for i in range(0, len(z), DECODE_BATCH):
@@ -164,7 +164,7 @@ def images(self:VAE,
     y:Tensor=None, # Labels, `(n,)`, for a model whose decoder takes them
 )->Tensor:         # Images in [0,1], `(n, channels, image_size, image_size)`
     "Decode codes into pictures: the means of p(x|z), clipped to [0,1]."
-    with torch.no_grad(): return self.decode_means(z.to(self.device), y).clamp(0, 1)
+    with torch.no_grad(): return self.decode_clipped(z.to(self.device), y)
 
 @patch
 def reconstruct(self:VAE,
