@@ -22,7 +22,7 @@ from .elbo import kl_normal_dims, reparameterize
 from .encoder import ConvEncoder, MLPEncoder
 from .loss import make_likelihood
 from .plot import draw_stages
-from .weights import load_model, save_model
+from .weights import load_folder, save_folder
 
 # %% ../nbs/05_vae.ipynb #e71facbb
 class Bound(NamedTuple):
@@ -138,16 +138,16 @@ def forward(self:VAE,
 
 VAE.bound = VAE.forward
 
-# %% ../nbs/05_vae.ipynb #762c8a1c
+# %% ../nbs/05_vae.ipynb #2e34b26c
 DECODE_BATCH = 256 # Codes that are decoded at a time
 
 @patch
-def decode_means(self:VAE,
+def decode_clipped(self:VAE,
     z:Tensor,      # Codes, `(n, latent_dim)`, on the model's device
     y:Tensor=None, # Labels, `(n,)`, for a model whose decoder takes them
-)->Tensor:         # `(n, channels, image_size, image_size)`
-    "Means of p(x|z), a few hundred codes at a time."
-    def mean(z, y): return self.likelihood.mean(self.decode(z, y))
+)->Tensor:         # Images in [0,1], `(n, channels, image_size, image_size)`
+    "Means of p(x|z) clipped to [0,1], a few hundred codes at a time."
+    def mean(z, y): return self.likelihood.mean(self.decode(z, y)).clamp(0, 1)
     if z.ndim != 2 or len(z) <= DECODE_BATCH: return mean(z, y)
     y = self.check_labels(y, len(z)) if self.class_labels else None
     for i in range(0, len(z), DECODE_BATCH):
@@ -164,7 +164,7 @@ def images(self:VAE,
     y:Tensor=None, # Labels, `(n,)`, for a model whose decoder takes them
 )->Tensor:         # Images in [0,1], `(n, channels, image_size, image_size)`
     "Decode codes into pictures: the means of p(x|z), clipped to [0,1]."
-    with torch.no_grad(): return self.decode_means(z.to(self.device), y).clamp(0, 1)
+    with torch.no_grad(): return self.decode_clipped(z.to(self.device), y)
 
 @patch
 def reconstruct(self:VAE,
@@ -294,7 +294,7 @@ def save_pretrained(self:VAE,
     model_card_kwargs:dict=None, # Not used either
 ):
     "Write weights and config, and a README.md where there is none; a run's config is kept."
-    save_model(self, save_directory)
+    save_folder(self, save_directory)
 
 @patch(cls_method=True)
 def from_pretrained(cls:VAE,
@@ -307,5 +307,5 @@ def from_pretrained(cls:VAE,
 )->VAE:                          # In evaluation mode
     "Load a model from disk or the Hub; what does not fit together is an `InputError`."
     def make(section, what): return cls(read_fields(VAEConfig, section, what))
-    return load_model(make, name_or_path, device, revision=revision, token=token,
-                      cache_dir=cache_dir, local_files_only=local_files_only)
+    return load_folder(make, name_or_path, device, revision=revision, token=token,
+                       cache_dir=cache_dir, local_files_only=local_files_only)

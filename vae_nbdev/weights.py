@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS_NAME', 'CARD', 'weights_bytes', 'save_weights', 'open_weights', 'read_tensors', 'check_header',
-           'load_weights', 'shipped', 'checked_path', 'find_checkpoint', 'hub_files', 'find_model', 'save_model',
-           'load_model']
+           'load_weights', 'shipped', 'checked_path', 'say_once', 'find_checkpoint', 'hub_files', 'find_model',
+           'save_folder', 'load_folder']
 
 # %% ../nbs/42_weights.ipynb #42wts003
 import json, os, re, sys
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 import torch
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 from .config import CONFIG_NAME, read_config
-from .core import InputError, quoted, write_whole
+from .core import InputError, quoted, shown, speaks, user_path, write_whole
 
 # %% ../nbs/42_weights.ipynb #42wts006
 WEIGHTS_NAME = 'model.safetensors'
@@ -52,7 +53,7 @@ def open_weights(
     except InputError: raise
     except (SafetensorError, OSError, ValueError, RecursionError) as e:
         reason = (str(e) or type(e).__name__).splitlines()[0][:200]
-        raise InputError(f'{path} is damaged or not a safetensors file: {reason}') from None
+        raise InputError(f'{shown(path)} is damaged or not a safetensors file: {reason}') from None
 
 def read_tensors(
     path:Path, # A safetensors file
@@ -61,7 +62,8 @@ def read_tensors(
     with open_weights(path) as f:
         notes = json.loads((f.metadata() or {}).get('notes', '{}'))
         if not isinstance(notes, dict):
-            raise InputError(f'{path}: its notes must be names and values, got {quoted(notes)}')
+            raise InputError(f'{shown(path)}: its notes must be names and values, '
+                             f'got {quoted(notes)}')
         return {k: f.get_tensor(k) for k in f.keys()}, notes
 
 # %% ../nbs/42_weights.ipynb #42wts013
@@ -72,12 +74,12 @@ def check_header(
     "Compare names and shapes in a file with a model's; a difference is an `InputError`."
     with open_weights(path) as f: got = {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     want = {k: tuple(v.shape) for k,v in model.state_dict().items()}
-    wrong = f'{path} does not fit its config'
+    wrong = f'{shown(path)} does not fit its config'
     for kind, names in dict(missing=want.keys() - got, unexpected=got.keys() - want).items():
         count = f'{len(names)} {kind} tensor{"s"*(len(names) > 1)}'
         if names: raise InputError(f'{wrong}: {count}: {", ".join(sorted(names)[:3])[:200]}')
     for k, shape in want.items():
-        if got[k] != shape: raise InputError(f'{wrong}: {k} is {got[k]}, expected {shape}')
+        if got[k] != shape: raise InputError(f'{wrong}: {k} is {quoted(got[k])}, expected {shape}')
 
 def load_weights(
     model:nn.Module, # Model to fill
@@ -89,7 +91,7 @@ def load_weights(
     want = model.state_dict()
     for k, v in tensors.items():
         if not v.to(want[k].dtype).isfinite().all():
-            raise InputError(f'{path}: {k} holds numbers that are not finite')
+            raise InputError(f'{shown(path)}: {k} holds numbers that are not finite')
     model.load_state_dict(tensors)
 
 # %% ../nbs/42_weights.ipynb #42wts018
@@ -101,15 +103,19 @@ def shipped()->dict:
 def checked_path(
     path:Path, # What the user gave
 )->Path:       # The same, with the home folder in place of `~`
-    "Refuse a path that is empty, too long or of an unknown user."
+    "Refuse a path that is empty, cannot exist, or may not be looked at."
     if not os.fspath(path): raise InputError('the name of a file or folder is empty')
-    try:
-        home = Path(path).expanduser()
-        home.exists()
-    except (OSError, RuntimeError, ValueError) as e:
-        reason = getattr(e, 'strerror', None) or e
-        raise InputError(f'{quoted(str(path))} is not a path: {reason}') from None
-    return home
+    path = user_path(path)
+    try: path.exists()
+    except OSError as e: raise InputError(f'{shown(path)} cannot be read: {e.strerror}') from None
+    return path
+
+@cache
+def say_once(
+    text:str, # One line
+):
+    "Tell the user something on stderr, the first time only."
+    if speaks(): print(text, file=sys.stderr)
 
 def find_checkpoint(
     path:Path, # A run folder, a weights file in one, or a shipped model's name
@@ -119,14 +125,14 @@ def find_checkpoint(
     path = checked_path(path)
     if ours and not (path/WEIGHTS_NAME).is_file(): path = ours
     elif ours:
-        print(f'{path}: the folder here, not the model that comes with the package', file=sys.stderr)
+        say_once(f'{path}: the folder here, not the model that comes with the package')
     weights = path/WEIGHTS_NAME if path.is_dir() else path
     if not weights.is_file():
-        raise InputError(f'no checkpoint at {path}: give a run folder, a .safetensors file in one, '
-                         f'or one of {", ".join(shipped())}')
+        raise InputError(f'no checkpoint at {shown(path)}: give a run folder, '
+                         f'a .safetensors file in one, or one of {", ".join(shipped())}')
     if weights.suffix != '.safetensors':
-        raise InputError(f'{path} is not a .safetensors file: other formats can hold a program '
-                         '(a pickle), and none is loaded')
+        raise InputError(f'{shown(path)} is not a .safetensors file: other formats can hold '
+                         'a program (a pickle), and none is loaded')
     return weights, weights.parent/CONFIG_NAME
 
 # %% ../nbs/42_weights.ipynb #42wts022
@@ -177,11 +183,11 @@ Its settings are in `config.json`. Made with `vae_nbdev` (`pip install vae_nbdev
 ~~~python
 from vae_nbdev.vae import VAE
 vae = VAE.from_pretrained('owner/name')  # this repository's name, or a folder that holds its files
-images = vae.sample(16)                  # `vae.sample(16, y)` with labels, if `decoder_labels` is true
+images = vae.sample(16)                  # `vae.sample(16, y)` where `decoder_labels` is true
 ~~~
 """
 
-def save_model(
+def save_folder(
     model:nn.Module, # Model to save, with plain values as its settings
     folder:Path,     # Folder to write to; it is made
     card:str=CARD,   # Text of a README.md, where there is none
@@ -199,7 +205,7 @@ def save_model(
     with write_whole(folder/'README.md') as tmp: tmp.write_text(card, encoding='utf-8')
 
 # %% ../nbs/42_weights.ipynb #42wts026
-def load_model(
+def load_folder(
     make,             # Makes a model from the config's section and its name, for messages
     name_or_path:str, # Run folder, weights file in one, shipped model, or `owner/name` on the Hub
     device:str='cpu', # Where to put the model
