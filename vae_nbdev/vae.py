@@ -63,11 +63,20 @@ class VAE(nn.Module, PyTorchModelHubMixin):
 
 # %% ../nbs/05_vae.ipynb #4b868b22
 @patch
+def as_input(self:VAE,
+    x, # Images: a tensor, or an array of NumPy
+):     # The same as a tensor; double precision becomes the precision of the weights
+    "Images in the form that the networks take."
+    x = torch.as_tensor(x)
+    return x.to(next(self.parameters(), x).dtype) if x.dtype == torch.float64 else x
+
+@patch
 def encode(self:VAE,
     x:Tensor,      # Images in [0,1], `(n, channels, image_size, image_size)`
     y:Tensor=None, # Labels, `(n,)`; a model whose encoder takes none does not look at them
 )->tuple:          # `mu` and `logvar` of q(z|x), each `(n, latent_dim)`
     "Mean and log-variance of q(z|x); images of another shape are an `InputError`."
+    x = self.as_input(x)
     c, want, got = self.config, self.image_shape, tuple(x.shape[1:])
     if got != want: raise InputError(f'this model takes images of shape {want}, got {got}')
     if not x.is_floating_point():
@@ -128,6 +137,7 @@ def forward(self:VAE,
     with_recon:bool=False,          # Also return the mean at the same z, not clipped?
 )->Bound:                           # In nats per image; with the mean, a pair
     "One-sample estimate of the ELBO of each image, with its exact rate."
+    x = self.as_input(x)
     mu,logvar = self.encode(x, y)
     rate_dims = kl_normal_dims(mu, logvar)
     rate = rate_dims.sum(1)
@@ -294,6 +304,10 @@ def save_pretrained(self:VAE,
     model_card_kwargs:dict=None, # Not used either
 ):
     "Write weights and config, and a README.md where there is none; a run's config is kept."
+    with torch.device('meta'): like = type(self)(self.config)
+    if repr(like) != repr(self):
+        raise InputError('this model has parts of its own, which its settings do not describe, and '
+                         'could not be loaded again: save its state_dict() instead')
     save_folder(self, save_directory)
 
 @patch(cls_method=True)
