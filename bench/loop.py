@@ -14,17 +14,20 @@ from time import perf_counter
 import torch
 from vae_nbdev.config import TrainConfig, VAEConfig, preset
 from vae_nbdev.data import Batches
-from vae_nbdev.trainer import Progress, Trainer, make_optimizer
+from vae_nbdev.tracking import Progress
+from vae_nbdev.trainer import Trainer, make_optimizer
 from vae_nbdev.vae import VAE
 from common import alternate, parser, ratios, report, row, run
 
 TARGET = 0.97
 EPOCHS = 3
-MODELS = dict(mlp=(VAEConfig(image_size=28, architecture='mlp', width=400, depth=1, latent_dim=20), 16000), conv=(preset('mnist').model, 1280))
+MLP = VAEConfig(image_size=28, architecture='mlp', width=400, depth=1, latent_dim=20)
+MODELS = dict(mlp=(MLP, 16000), conv=(preset('mnist').model, 1280))
 
 def make_batches(n):
     "`n` random images of MNIST's size in batches of 128, cut as preset mnist does."
-    images = torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8, generator=noise)
     return Batches(images, batch_size=128, shuffle=True, binarize='dynamic')
 
 def bare_loop(config, train, settings):
@@ -46,7 +49,8 @@ def bare_loop(config, train, settings):
 def trainer_loop(config, train, settings):
     "Seconds of the Trainer for the same number of images."
     torch.manual_seed(0)
-    trainer = Trainer(VAE(config), train, Batches(train.images[:1], binarize='threshold'), settings, [Progress()])
+    valid = Batches(train.images[:1], binarize='threshold')
+    trainer = Trainer(VAE(config), train, valid, settings, [Progress()])
     with open(os.devnull, 'w') as null, redirect_stdout(null):
         start = perf_counter()
         trainer.fit()
@@ -58,12 +62,14 @@ def main(args):
     for name,(config, n) in MODELS.items():
         n = n//10 if args.quick else n
         train, settings = make_batches(n), TrainConfig(num_epochs=EPOCHS, batch_size=128, device='cpu')
-        times = alternate(dict(bare=lambda: bare_loop(config, train, settings), trainer=lambda: trainer_loop(config, train, settings)), args.repeats)
+        times = alternate(dict(bare=lambda: bare_loop(config, train, settings),
+                               trainer=lambda: trainer_loop(config, train, settings)), args.repeats)
         pair = times['bare'], times['trainer']
-        rows += [row(f'{name} {kind}', t, n*EPOCHS, microseconds_a_step=median(t)/EPOCHS/len(train)*1e6) for kind,t in times.items()]
+        rows += [row(f'{name} {kind}', t, n*EPOCHS,
+                     microseconds_a_step=median(t)/EPOCHS/len(train)*1e6) for kind,t in times.items()]
         rows[-1]['ratio'] = median(ratios(*pair))
         if lowest is None or rows[-1]['ratio'] < median(ratios(*lowest)): lowest = pair
-    report('loop', lowest, TARGET, rows, write=not args.quick, what='images per second, Trainer over bare loop; the lower of two models',
-           epochs=EPOCHS, batch_size=128)
+    report('loop', lowest, TARGET, rows, write=not args.quick, epochs=EPOCHS, batch_size=128,
+           what='images per second, Trainer over bare loop; the lower of two models')
 
 if __name__ == '__main__': run(main, parser(__doc__, repeats=15))
