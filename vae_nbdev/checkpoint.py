@@ -18,7 +18,7 @@ from safetensors.torch import save
 from .core import InputError, quoted, write_whole
 from .data import Batches
 from .trainer import COLLAPSED, Callback, Trainer, lr_at, merit
-from .vae import read_tensors, save_weights
+from .weights import read_tensors, save_weights
 
 # %% ../nbs/34_checkpoint.ipynb #96b13b4a
 def fingerprint(

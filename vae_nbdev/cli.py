@@ -7,7 +7,7 @@ __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_comman
            'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path', 'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
-import argparse, difflib, errno, inspect, json, os, re, sys, time
+import argparse, difflib, errno, inspect, json, re, sys, time
 from pathlib import Path
 from fastcore.docments import docments
 from . import __version__
@@ -97,7 +97,7 @@ def verdict(
         where = f': {quoted(error.filename)}' if error.filename else ''
         return 2 if error.errno in TYPED else 1, f'{error.strerror or error}{where}'
     from vae_nbdev.runs import lost # what follows can only come from a run
-    from vae_nbdev.trainer import TrainingError
+    from vae_nbdev.device import TrainingError
     if isinstance(error, TrainingError): return 1, str(error)
     if isinstance(error, MemoryError): return 1, 'out of memory'
     if lost(error): return 1, 'another process of this run has ended'

@@ -156,7 +156,7 @@ def with_bar(
     progress:bool=True, # Is a bar wanted?
 ):                      # The same things, one by one
     "A progress bar where someone can see it: a terminal or notebook, for 5 batches or more."
-    from vae_nbdev.trainer import NotebookBar, TerminalBar
+    from vae_nbdev.tracking import NotebookBar, TerminalBar
     isatty = getattr(sys.stdout, 'isatty', bool) # there may be no stdout at all
     bar = TerminalBar if isatty() else NotebookBar if IN_NOTEBOOK else None
     if not bar or not progress or len(batches) < 5: return batches

@@ -39,8 +39,9 @@ from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, s
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
                                 grid, interpolate, manifold, traverse, weighted_codes)
-from .trainer import (Callback, HistoryFile, Progress, SamplePictures, Trainer,
-                               TrainingError, make_accelerator, merit)
+from .device import TrainingError, make_accelerator
+from .tracking import HistoryFile, Progress, SamplePictures
+from .trainer import Callback, Trainer, merit
 from .vae import VAE
 from .weights import find_checkpoint, load_weights, read_tensors, shipped
 

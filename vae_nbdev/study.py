@@ -26,7 +26,9 @@ from .core import InputError, write_whole
 from .data import data_root, load_data, load_dataset, to_bytes
 from .evaluate import versions
 from .runs import train_run
-from .trainer import Callback, has_bf16, read_history
+from .device import has_bf16
+from .tracking import read_history
+from .trainer import Callback
 from .vae import VAE
 
 # %% ../nbs/40_study.ipynb #bcd1defd
