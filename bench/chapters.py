@@ -37,7 +37,7 @@ def install(folder):
     venv.create(folder/'env', with_pip=True)
     python = next(p for p in (folder/'env/bin/python', folder/'env/Scripts/python.exe') if p.exists())
     print(f'installing {wheel.name} ({wheel.stat().st_size/1e6:.1f} MB)', flush=True)
-    call(python, '-m', 'pip', 'install', '--quiet', f'{wheel}[metrics,track]', 'nbclient', 'ipykernel', cwd=folder)
+    call(python, '-m', 'pip', 'install', '--quiet', f'{wheel}[course]', 'nbclient', 'ipykernel', cwd=folder)
     return wheel, python
 
 def main(args):

@@ -10,7 +10,7 @@ from freshness import NBS, code_hash
 
 COLAB = 'https://colab.research.google.com'
 INSTALL = """#| hide
-if 'google.colab' in str(get_ipython()): get_ipython().system('pip install -q "{lib}[metrics,track] @ git+{url}"')"""
+if 'google.colab' in str(get_ipython()): get_ipython().system('pip install -q "{lib}[course] @ git+{url}"')"""
 
 
 def make(kind, id, text):

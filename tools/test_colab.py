@@ -53,7 +53,7 @@ class Colab:
 def test_the_cell_acts_on_colab():
     shell = Colab()
     exec(INSTALL.format(url='https://example.org/r', lib='r'), dict(get_ipython=lambda: shell))
-    assert shell.asked == ['pip install -q "r[metrics,track] @ git+https://example.org/r"']
+    assert shell.asked == ['pip install -q "r[course] @ git+https://example.org/r"']
 
 
 def test_the_cell_does_nothing_elsewhere():
