@@ -42,8 +42,9 @@ class NotebookBar(ProgressBar):
         self.show()
 
 class Progress(Callback):
-    "One line an epoch, and in a terminal or notebook a bar with the time left for the whole run."
-    order = 10
+    ("At most 26 lines a run, and in a terminal or notebook a bar with the time left for the whole "
+     "run.")
+    order, most = 10, 25 # lines: of a long run every second epoch is shown, or every third, …
     def header(self, likelihood):
         # with a loss that is no likelihood, the sum bounds nothing
         bound = 'ELBO' if likelihood.is_likelihood else '−(D+R)'
@@ -64,10 +65,11 @@ class Progress(Callback):
         if self.bar: self.bar.update(t.step - self.start)
 
     def after_epoch(self, t):
-        h, line = t.history[-1], ''
+        h, line, last = t.history[-1], '', t.config.num_epochs
+        if h['epoch'] not in (1, last) and h['epoch'] % -(-last//self.most): return
         for s in 'train', 'valid':
             line += f' {h[s + "_rate"]:7.2f} {h[s + "_distortion"]:10.2f} {h[s + "_elbo"]:9.2f}'
-        self.write(f'{h["epoch"]:>3}/{t.config.num_epochs:<3} {h["beta"]:4.2f}{line}')
+        self.write(f'{h["epoch"]:>3}/{last:<3} {h["beta"]:4.2f}{line}')
 
     def after_fit(self, t):
         if self.bar: self.bar.on_iter_end()
