@@ -259,8 +259,8 @@ class Checkpoints(Callback):
         self.write(t, False)
 
     def write(self, t, midway):
-        if midway: t.look(t.step - t.epoch*len(t.train)) # an error when a loss was no number
-        if not all(p.isfinite().all() for p in t.model.parameters()): return # the next step says so
+        # after a loss that was no number nothing is saved; the trainer's next look says so
+        if not all(v.isfinite().all() for v in (t.total, *t.model.parameters())): return
         write_checkpoint(t, self.folder/'checkpoints', midway)
         self.saved = perf_counter()
 

@@ -129,7 +129,7 @@ class Trainer:
         "The model that is validated, drawn and saved: the averaged one if there is one."
         return self.average or self.model
 
-# %% ../nbs/06_trainer.ipynb #abdf5b75
+# %% ../nbs/06_trainer.ipynb #020d4062
 CHANGING = 'before_step', 'after_loss' # hooks that change what is trained
 
 def listeners(
@@ -190,7 +190,7 @@ def train_epoch(self:Trainer
         if self.pausing: self.pause()
     return self.finish_epoch(start, first)
 
-# %% ../nbs/06_trainer.ipynb #06b8637a
+# %% ../nbs/06_trainer.ipynb #814e53a4
 @patch
 def loss(self:Trainer,
     bound:Bound, # Of a part of a batch
