@@ -13,8 +13,7 @@ from fastcore.basics import patch
 
 # %% ../nbs/01_elbo.ipynb #7fadfd0f
 class LinearGaussianVAE:
-    ("`x = W z + b + sigma*noise` with `z` from N(0,I): a VAE whose log p(x) and posterior are "
-     "known exactly.")
+    "`x = W z + b + sigma*noise`, `z` from N(0,I): a VAE whose log p(x) and posterior are known."
     def __init__(self,
         W:Tensor,    # Decoder's weights, `(d, latent_dim)`
         b:Tensor,    # Decoder's bias, `(d,)`
@@ -45,8 +44,7 @@ class LinearGaussianVAE:
 def log_prob(self:LinearGaussianVAE,
     x:Tensor, # Images, `(n, d)`
 )->Tensor:    # Exact log p(x), nats per image, `(n,)`
-    ("Log density of the marginal `N(b, W W' + sigma² I)`, computed with `latent_dim` square "
-     "matrices only.")
+    "Log density of `N(b, W W' + sigma² I)`, with `latent_dim` square matrices only."
     r, (d, latent_dim) = x - self.b, self.W.shape
     rW = r@self.W
     dist = (r**2).sum(1) - (rW*torch.linalg.solve(self.M, rW.T).T).sum(1)
@@ -59,12 +57,11 @@ def fit(cls:LinearGaussianVAE,
     x:Tensor,       # Images, `(n, d)`
     latent_dim:int, # Number of latents, 1 to d-1
 ):                  # The fitted `LinearGaussianVAE`; the columns of its `W` are orthogonal
-    ("Maximum likelihood in closed form: probabilistic PCA, [Tipping & Bishop, "
-     "1999](https://doi.org/10.1111/1467-9868.00196).")
+    "Maximum likelihood: [probabilistic PCA](https://doi.org/10.1111/1467-9868.00196)."
     d, b = x.shape[1], x.double().mean(0)
     if not 1 <= latent_dim < d:
-        raise ValueError(
-            f'latent_dim must be 1 to {d-1} for images of {d} pixels, got {latent_dim}')
+        rule = f'latent_dim must be 1 to {d-1} for images of {d} pixels'
+        raise ValueError(f'{rule}, got {latent_dim}')
     lam, U = torch.linalg.eigh((x - b).T@(x - b)/len(x))
     lam, U = lam.flip(0).clamp_min(0), U.flip(1)
     var = lam[latent_dim:].mean()
@@ -79,8 +76,8 @@ def log_normal(
     batch_dims:int=1, # How many leading dimensions to keep; all others are summed
 )->Tensor:            # Log density in nats, `(n,)`
     "Log density of the diagonal Gaussian `N(mu, exp(logvar))` at `x`."
-    return -0.5*(math.log(2*math.pi) + logvar
-                 + (x - mu)**2*(-logvar).exp()).flatten(batch_dims).sum(-1)
+    log_p = -0.5*(math.log(2*math.pi) + logvar + (x - mu)**2*(-logvar).exp())
+    return log_p.flatten(batch_dims).sum(-1)
 
 @patch
 def log_likelihood(self:LinearGaussianVAE,
@@ -94,7 +91,7 @@ def log_likelihood(self:LinearGaussianVAE,
 @patch
 def posterior(self:LinearGaussianVAE,
     x:Tensor,            # Images, `(n, d)`
-)->tuple[Tensor,Tensor]: # Mean of p(z|x), `(n, latent_dim)`, and its covariance, `(latent_dim, latent_dim)`
+)->tuple[Tensor,Tensor]: # Mean, `(n, latent_dim)`, and covariance, `(latent_dim, latent_dim)`
     "The exact posterior: the mean is linear in `x`, the covariance is the same for all images."
     Minv = torch.linalg.inv(self.M)
     return (x - self.b)@self.W@Minv, self.sigma**2*Minv
@@ -104,10 +101,9 @@ def reparameterize(
     mu:Tensor,     # Mean of q(z|x), `(n, latent_dim)`
     logvar:Tensor, # Log-variance of q(z|x), `(n, latent_dim)`
     generator:torch.Generator|None=None, # Source of the noise, on the device of `mu`
-    eps:Tensor|None=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
+    eps:Tensor|None=None,                # The noise itself, if drawn already, `(n, latent_dim)`
 )->Tensor:         # One draw per image, differentiable in `mu` and `logvar`, `(n, latent_dim)`
-    ("Draw `z = mu + std*eps` with `eps` from N(0,I) ([Kingma & Welling, "
-     "2014](https://arxiv.org/abs/1312.6114)).")
+    "Draw `z = mu + std*eps`, `eps` from N(0,I) ([Kingma & Welling](https://arxiv.org/abs/1312.6114))."
     if eps is None:
         eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
     return mu + (0.5*logvar).exp()*eps
@@ -122,9 +118,8 @@ def log_weights(self:LinearGaussianVAE,
 )->Tensor:         # log p(x|z) + log p(z) - log q(z|x), nats, `(k, n)`
     "Log importance weights of `k` draws from q(z|x)."
     z = reparameterize(mu.expand(k, *mu.shape), logvar.expand(k, *mu.shape), generator)
-    log_pz, log_qz = log_normal(z, z.new_zeros(()), z.new_zeros(()),
-                                2), log_normal(z, mu, logvar, 2)
-    return self.log_likelihood(x, z) + log_pz - log_qz
+    log_pz = log_normal(z, z.new_zeros(()), z.new_zeros(()), batch_dims=2)
+    return self.log_likelihood(x, z) + log_pz - log_normal(z, mu, logvar, batch_dims=2)
 
 # %% ../nbs/01_elbo.ipynb #3b8f87c7
 def kl_normal_dims(
@@ -165,6 +160,5 @@ def elbo(self:LinearGaussianVAE,
 def iwae_bound(
     log_w:Tensor, # Log importance weights log p(x,z) - log q(z|x), one row a draw, `(k, n)`
 )->Tensor:        # An estimate that is below log p(x) on average, nats per image, `(n,)`
-    ("Log of the mean importance weight ([Burda et al., 2016](https://arxiv.org/abs/1509.00519)); "
-     "for one draw, the ELBO's estimate.")
+    "Log of the mean importance weight ([Burda et al., 2016](https://arxiv.org/abs/1509.00519))."
     return log_w.logsumexp(0) - math.log(len(log_w))
