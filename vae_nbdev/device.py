@@ -27,6 +27,10 @@ def world_size(
     "How many processes share this run, from the variables that a launcher sets."
     needed = 'RANK', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'
     value = os.environ.get('WORLD_SIZE', '1')
+    for name in 'RANK', 'LOCAL_RANK':
+        if not os.environ.get(name, '0').lstrip('-').isdecimal():
+            raise InputError(f'the variable {name} must be the number of a process, '
+                             f'got {quoted(os.environ[name])}')
     if not re.fullmatch('[1-9][0-9]{0,5}', value):
         raise InputError('the variable WORLD_SIZE must be a number of processes, '
                          f'got {quoted(value)}')
@@ -84,6 +88,9 @@ def on_device(
     part:tuple=(0, 1),   # `(k, m)`: the k-th of m parts of each batch
 )->Batches:              # A copy: setting its epoch leaves the caller's alone
     "The same batches, kept and cut on a device; images that are read from a file stay there."
+    if not isinstance(batches, Batches):
+        raise InputError(f'the trainer takes Batches of images, got a {type(batches).__name__}: '
+                         'Batches(images, labels) makes them of uint8 images')
     moved = copy.copy(batches)
     moved.part = part
     if is_mapped(batches.images): return moved
