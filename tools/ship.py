@@ -4,7 +4,7 @@ Copies weights and settings to vae_nbdev/pretrained/NAME and writes the model ca
 import argparse, json, sys
 from pathlib import Path
 from vae_nbdev.config import load_config
-from vae_nbdev.trainer import read_history
+from vae_nbdev.tracking import read_history
 from vae_nbdev.vae import VAE
 
 ROOT = Path(__file__).resolve().parent.parent
