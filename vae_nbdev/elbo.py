@@ -103,7 +103,7 @@ def reparameterize(
     generator:torch.Generator|None=None, # Source of the noise, on the device of `mu`
     eps:Tensor|None=None,                # The noise itself, if drawn already, `(n, latent_dim)`
 )->Tensor:         # One draw per image, differentiable in `mu` and `logvar`, `(n, latent_dim)`
-    "Draw `z = mu + std*eps`, `eps` from N(0,I) ([Kingma & Welling](https://arxiv.org/abs/1312.6114))."
+    "Draw `z = mu + std*eps` ([Kingma & Welling, 2014](https://arxiv.org/abs/1312.6114))."
     if eps is None:
         eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
     return mu + (0.5*logvar).exp()*eps
