@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## run the tests in every chapter; fail when package, noteboo
 	$(BIN)/python tools/references.py
 	$(BIN)/python tools/colab.py --check
 	$(BIN)/python tools/reference.py --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the package, write the README
 	$(BIN)/python tools/colab.py --write

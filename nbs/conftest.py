@@ -24,6 +24,11 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # without the flag `data` the tests are the same on every machine, whatever it holds
     if 'data' not in config.getoption('--nb-flags').split(): os.environ.pop('VAE_NBDEV_DATA', None)
+    worker = os.environ.get('PYTEST_XDIST_WORKER') # of several at once (`-n 2 --dist loadfile`), each has its own temporary files
+    if worker:
+        own = Path(tempfile.gettempdir())/f'vae_nbdev_{os.getppid()}_{worker}'
+        own.mkdir(exist_ok=True)
+        os.environ['TMPDIR'], tempfile.tempdir = str(own), str(own)
 
 
 def pytest_collect_file(file_path, parent):
