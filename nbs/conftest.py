@@ -61,7 +61,9 @@ class Notebook(pytest.File):
 
     def start(self):
         import matplotlib
+        import torch
         matplotlib.rcdefaults()
+        torch.set_flush_denormal(False) # a run that an earlier notebook trained has set it
         self.folder = os.getcwd()
         os.chdir(self.path.parent)
         self.shell = CaptureShell(self.path, mpl_format='png')
