@@ -545,6 +545,8 @@ def resumed_config(
     settings:dict={}, # Settings that were given
 )->Config:            # The resolved config
     "Settings of a run that goes on; those that make another run are an `InputError`."
+    if (folder/ASIDE).exists(): # killed while one run took the place of another
+        with lock_folder(folder): settle(folder)
     if not (folder/CONFIG_NAME).exists():
         raise InputError(f'there is no run in {folder} to go on with: '
                          'without --resume a new one starts there')
@@ -773,8 +775,7 @@ def posterior(
     limit:int=5000, # At most this many images
 )->tuple:           # Mean and log-variance of q(z|x), each `(n, latent_dim)`, and labels or None
     "Codes of images, for the samplers that look at some."
-    with redirect_stderr(io.StringIO()) if split == 'train' else nullcontext():
-        found, _ = load_images(checkpoint, model, dataset, data_root, split, limit)
+    found, _ = load_images(checkpoint, model, dataset, data_root, split, limit)
     return *encode_images(model, found.images, found.labels), found.labels
 
 def check_picture(
