@@ -9,9 +9,8 @@ __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_comman
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, re, sys, time
 from pathlib import Path
-from fastcore.docments import docments
 from . import __version__
-from .config import setting_flags
+from .config import comments, setting_flags
 from .core import (InputError, check_range, no_display, quoted, safe_output, speaks,
                             user_path, write_whole)
 
@@ -45,14 +44,14 @@ def make_parser(
     func # A command: its docments become the help; `**settings` stands for every setting
 )->Parser:
     "Command-line parser for `func`."
-    p = Parser(prog=func.__name__, description=func.__doc__)
-    for name, d in docments(func, full=True, returns=False).items():
+    p, text = Parser(prog=func.__name__, description=func.__doc__), comments(func)
+    for name, d in inspect.signature(func).parameters.items():
         default = '' if d.default is None else f' (default: {d.default})'
         if name == 'settings': add_settings(p)
-        elif d.default is inspect.Parameter.empty: p.add_argument(name, type=d.anno, help=d.docment)
-        elif d.anno is bool: p.add_argument(f'--{name}', action='store_true', help=d.docment)
-        else: p.add_argument(f'--{name}', type=d.anno, default=d.default, help=d.docment + default,
-                             metavar=d.anno.__name__.upper())
+        elif d.default is d.empty: p.add_argument(name, type=d.annotation, help=text[name])
+        elif d.annotation is bool: p.add_argument(f'--{name}', action='store_true', help=text[name])
+        else: p.add_argument(f'--{name}', type=d.annotation, default=d.default,
+                             help=text[name] + default, metavar=d.annotation.__name__.upper())
     return p
 
 def add_settings(

@@ -7,10 +7,10 @@ __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'MIN_SIZE', 'MAX_SIZE', 
            'DERIVED', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices', 'check_image_size', 'check_depth',
            'check_shape', 'check_scale', 'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig', 'TrainConfig',
            'Config', 'where_settings_live', 'with_settings', 'read_value', 'read_fields', 'read_json', 'read_config',
-           'save_config', 'load_config', 'setting_flags', 'preset']
+           'save_config', 'load_config', 'comments', 'setting_flags', 'preset']
 
 # %% ../nbs/33_config.ipynb #9871e1eb
-import json, math
+import inspect, json, math, re
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -393,16 +393,23 @@ def load_config(
                      values in sections.items()})
 
 # %% ../nbs/33_config.ipynb #33hlp002
+def comments(
+    obj # A function or dataclass, one parameter or field a line
+)->dict: # Text by name
+    "The comment behind each parameter or field: its docment."
+    found = re.findall(r'^ +\**(\w+)\b.*?# (.*)$', inspect.getsource(obj), re.M)
+    return dict(reversed(found)) # a name's first line is its definition
+
 def setting_flags()->dict: # `(type, help)` by name
     "Type and help of every setting that may be given by its bare name."
-    from fastcore.docments import docments # takes a tenth of a second, which only the help needs
-    found = {}
+    home, found = where_settings_live(), {}
     for section, cls in SECTIONS.items():
-        for name, d in docments(cls, full=True, returns=False).items():
-            if where_settings_live().get(name) != section: continue
-            kind = (get_args(d.anno) or (d.anno,))[0]
-            default = '' if d.default is None else f' (default: {d.default})'
-            found[name] = kind, f'{d.docment}{default}'
+        text, types = comments(cls), get_type_hints(cls)
+        for f in fields(cls):
+            if home.get(f.name) != section: continue
+            kind = (get_args(types[f.name]) or (types[f.name],))[0]
+            default = '' if f.default is None else f' (default: {f.default})'
+            found[f.name] = kind, f'{text[f.name]}{default}'
     return found
 
 # %% ../nbs/33_config.ipynb #f404624a
