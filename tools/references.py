@@ -139,6 +139,39 @@ def check_docments(p):
         for name in re.findall(r'(?m)^ {4,8}\w+:?[^#\n]*# .*`([A-Z]\w+)`', source(cell)): yield f'cell {i}: `{name}` in the comment of a parameter'
 
 
+DECIMAL = r'(?<![\w.,/:])(\d[\d,]*\.\d+)(?!\w|\.\d)'
+
+def numbers(found):
+    "All numbers in a text, or in what a JSON file holds."
+    if isinstance(found, str): return [float(n) for n in re.findall(r'\d+\.?\d*(?:e[-+]?\d+)?', found.replace(',', ''))]
+    if isinstance(found, (dict, list)): return [n for x in (found.values() if isinstance(found, dict) else found) for n in numbers(x)]
+    return [abs(found)] if isinstance(found, (int, float)) and not isinstance(found, bool) else []
+
+
+def sources(p, results):
+    "Every number that the code of a notebook holds or prints, and those in the files of results that it names."
+    outputs = [o.get('text', o.get('data', {})) for c in p.cells for o in c.get('outputs', [])]
+    texts = [''.join(t) for o in outputs for t in ([v for k,v in o.items() if k.startswith('text/')] if isinstance(o, dict) else [o])]
+    named = [f for f in sorted(results.glob('*.json')) if re.search(rf'\b{f.stem}(\.json|\b)', p.code) or f'{f.stem}.json' in p.prose]
+    return {n*scale for x in [p.code, *texts, *(json.loads(f.read_text(encoding='utf-8')) for f in named)] for n in numbers(x) for scale in (1, 100)}
+
+
+def check_numbers(p, results=ROOT/'results'):
+    "A decimal in the prose was measured by the notebook or is in a file of results; or it is worked out after an equals sign, or stands in a paragraph that cites a paper."
+    if not p.notebook: return
+    known, asked = sources(p, results), []
+    for block in re.split(r'\n\s*\n', p.blocks()):
+        text = re.sub(r'(`+).+?\1|\]\([^)]*\)|https?://\S+', ' ', block, flags=re.S)
+        cites = any(PAPER.search(url) for url in re.findall(r'\]\((\S+?)\)', block))
+        for m in re.finditer(DECIMAL, text):
+            value = float(m[1].replace(',', ''))
+            if cites or re.search(r'[=≈]\s*[-−–]?\s*$', text[:m.start()]): known.add(value)
+            else: asked.append((m[1], value, ' '.join(text[max(0, m.start() - 40):m.end() + 20].split())))
+    for written, value, where in asked:
+        near = 0.51*10**-len(written.split('.')[1])
+        if not any(abs(k - value) <= near for k in known): yield f'{written} has no source: "{where}"'
+
+
 def check_badge(p):
     if re.match(r'\d', p.path.name) and 'colab-badge.svg" alt="Open in Colab"></a>' not in p.prose: yield 'no link that opens it on Colab'
 
@@ -165,7 +198,7 @@ def check_bibliography(bib=ROOT/'nbs/refs.bib'):
             if field not in entry: yield f'{key} has no {field}'
 
 
-CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code, check_badge
+CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code, check_badge, check_numbers
 
 
 def complaints():

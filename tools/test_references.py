@@ -2,7 +2,7 @@
 import json
 import pytest
 from nbdev.config import get_config
-from references import CHECKS, Page, check_bibliography, check_citations, check_sidebar, check_title
+from references import CHECKS, Page, check_bibliography, check_citations, check_numbers, check_sidebar, check_title
 
 FIGURE = '#| label: fig-a\n#| fig-cap: "A line."\n#| fig-alt: "A line that rises."\n'
 PNG = dict(output_type='display_data', data={'image/png': ''})
@@ -33,6 +33,7 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ('$$ c $$ {#eq-b} as @eq-b says', 'eq-b is checked by no cell'),
     ('$$ c $$ {#eq-a}', 'eq-a is defined more than once'),
     (('#| label: fig-a', []), 'fig-a is defined more than once'),
+    ('The ELBO rose to 83.91 nats.', '83.91 has no source'),
     ('[x](02_none.ipynb)', 'link to 02_none.ipynb, which is not there'),
     ('[x](01_page.ipynb#no-part)', 'link to 01_page.ipynb#no-part, which is not there'),
     ('[x](#no-part)', 'link to #no-part, which is not there'),
@@ -101,3 +102,16 @@ def test_bibliography(tmp_path):
     assert list(check_bibliography(tmp_path/'r.bib')) == ['a is there twice', 'https://arxiv.org/abs/1 has two entries', 'b has no author', 'c has neither doi nor url']
     page = write(tmp_path, '[x](https://doi.org/10.1/b) [y](https://arxiv.org/abs/2) @a @dd')
     assert list(check_citations(page, tmp_path/'r.bib')) == ['https://arxiv.org/abs/2 is not in r.bib', '@dd is not in r.bib']
+
+
+def test_numbers_have_sources(tmp_path):
+    results = tmp_path/'results'
+    results.mkdir()
+    (results/'speed.json').write_text('{"rows": [{"ratio": 0.9712}]}', encoding='utf-8')
+    say = lambda *cells: list(check_numbers(write(tmp_path, *cells), results))
+    shown = ('print(elbo)', [dict(output_type='stream', text=['-83.9062 nats'])])
+    assert say('The ELBO is −83.91, and $1/\\log 2 = 1.44$.', shown) == []
+    assert say('The ratio is 0.97 (`results/speed.json`).') == [] and len(say('The ratio is 0.97.')) == 1
+    assert say('97.1 % are good.', ('show("speed")', [])) == []
+    assert len(say('It fell to 83.92.', shown)) == 1
+    assert say('It is 81.08 ([Somebody, 2016](https://arxiv.org/abs/1606.04934)).') == []
