@@ -55,7 +55,7 @@ class VAE(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         self.config, self.likelihood = config, make_likelihood(*config.likelihood_settings)
         self.encoder, self.decoder = build_networks(config, self.likelihood.params_per_channel)
-        self.prior = None # N(0,I); else something with log_prob and sample
+        self.register_module('prior', None) # None: N(0,I)
 
     @property
     def device(self):
