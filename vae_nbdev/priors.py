@@ -149,7 +149,7 @@ class StandardNormal(Prior):
 
 # %% ../nbs/10_priors.ipynb #10pri020
 class MixturePrior(Prior):
-    "A mixture of Gaussians with full covariances; a label changes the weights only."
+    "Gaussians with full covariances (@eq-mixture); a label changes their weights only."
     kind, own = 'mixture', ('num_components',)
     def __init__(self,
         latent_dim:int,        # Numbers in a code
@@ -185,17 +185,19 @@ class MixturePrior(Prior):
         u = torch.linalg.solve_triangular(self.factors()[k], eps[:,:,None], upper=False)
         return self.means[k] + u[:,:,0]
 
-    def start(self, z:Tensor, x:Tensor, generator:torch.Generator):
-        super().start(z, x, generator)
-        rows = torch.randint(len(z), (self.num_components,), generator=generator,
-                             device=generator.device).to(z.device)
-        # half way to these codes, and as wide as leaves the whole a variance of 1
-        self.means.data.copy_(0.5*(z[rows] - self.mean)/self.std)
-        self.log_diag.data.fill_(-0.5*math.log(0.75))
+# %% ../nbs/10_priors.ipynb #10pri021
+@patch
+def start(self:MixturePrior, z:Tensor, x:Tensor, generator:torch.Generator):
+    "Components start between the middle and some codes, as wide as leaves a variance of 1 in all."
+    Prior.start(self, z, x, generator)
+    rows = torch.randint(len(z), (self.num_components,), generator=generator,
+                         device=generator.device).to(z.device)
+    self.means.data.copy_(0.5*(z[rows] - self.mean)/self.std)
+    self.log_diag.data.fill_(-0.5*math.log(0.75))
 
 # %% ../nbs/10_priors.ipynb #10pri025
 class VampPrior(Prior):
-    "A mixture of q(z|u) over learned pseudo-inputs u, in the model's own encoder."
+    "A mixture of posteriors of learned pseudo-inputs, from the model's own encoder (@eq-vamp)."
     kind, own = 'vamp', ('num_components', 'image_shape')
     def __init__(self,
         latent_dim:int,              # Numbers in a code
@@ -209,21 +211,11 @@ class VampPrior(Prior):
         self.num_components, self.image_shape, self.encode = num_components, image_shape, None
         self.logits = nn.Parameter(torch.zeros(num_components, *image_shape))
 
-    def attach(self, model):
-        if getattr(getattr(model, 'config', None), 'encoder_labels', 'none') != 'none':
-            raise InputError('a VampPrior has pseudo-inputs without labels, and this encoder '
-                             'needs labels: choose another prior')
-        if tuple(model.image_shape) != tuple(self.image_shape):
-            raise InputError(f'pseudo-inputs of shape {tuple(self.image_shape)} are no images of '
-                             f'a model for {tuple(model.image_shape)}')
-        self.encode = model.encode # a method, so that the model is no part of its prior
-        return super().attach(model)
-
     def components(self)->tuple: # Means and log-variances, each `(num_components, latent_dim)`
         "The posteriors of the pseudo-inputs."
         if self.encode is None:
             raise InputError('a VampPrior needs its model: prior.attach(model)')
-        return self.encode(self.logits.sigmoid())
+        return self.encode((10*self.logits).sigmoid()) # ten: larger steps than a network's
 
     def log_prob_unit(self, u:Tensor, y:Tensor)->Tensor:
         mu, logvar = map(full_precision, self.components())
@@ -238,14 +230,29 @@ class VampPrior(Prior):
         k = torch.randint(self.num_components, (len(eps),), generator=generator, device=device)
         return reparameterize(*(t[k.to(eps.device)] for t in self.components()), eps=eps)
 
-    def start(self, z:Tensor, x:Tensor, generator:torch.Generator):
-        rows = torch.randint(len(x), (self.num_components,), generator=generator,
-                             device=generator.device).to(x.device)
-        self.logits.data.copy_(x[rows].clamp(0.02, 0.98).logit())
+# %% ../nbs/10_priors.ipynb #10pri026
+@patch
+def attach(self:VampPrior, model):
+    "Take the encoder of `model`; one that needs labels, or other images, is an `InputError`."
+    if getattr(getattr(model, 'config', None), 'encoder_labels', 'none') != 'none':
+        raise InputError('a VampPrior has pseudo-inputs without labels, and this encoder '
+                         'needs labels: choose another prior')
+    if tuple(model.image_shape) != tuple(self.image_shape):
+        raise InputError(f'pseudo-inputs of shape {tuple(self.image_shape)} are no images of '
+                         f'a model for {tuple(model.image_shape)}')
+    self.encode = model.encode # a method, so that the model is no part of its prior
+    return Prior.attach(self, model)
+
+@patch
+def start(self:VampPrior, z:Tensor, x:Tensor, generator:torch.Generator):
+    "Pseudo-inputs start as images."
+    rows = torch.randint(len(x), (self.num_components,), generator=generator,
+                         device=generator.device).to(x.device)
+    self.logits.data.copy_(x[rows].clamp(0.02, 0.98).logit()/10)
 
 # %% ../nbs/10_priors.ipynb #10pri030
 class Coupling(nn.Module):
-    "Shift and scale some numbers of a code by what the others say: an invertible step."
+    "Shift and scale some numbers of a code by what the others say (@eq-coupling)."
     def __init__(self,
         keep:list,       # Numbers that stay, and say how the others move
         change:list,     # Numbers that move
@@ -331,7 +338,7 @@ class FlowPrior(Prior):
 
 # %% ../nbs/10_priors.ipynb #10pri040
 class FlowMatchingPrior(Prior):
-    "A velocity that carries noise to codes ([Lipman et al., 2023](https://arxiv.org/abs/2210.02747))."
+    "A velocity that carries noise to codes (@eq-matching); density by @eq-continuity."
     kind, own = 'flow_matching', ('width', 'steps')
     def __init__(self,
         latent_dim:int,    # Numbers in a code
@@ -345,6 +352,7 @@ class FlowMatchingPrior(Prior):
         self.width, self.steps, d = width, steps, latent_dim
         self.layers = nn.ModuleList([nn.Linear(d + 5 + num_classes, width),
                                      nn.Linear(width, width), nn.Linear(width, d)])
+        for p in self.layers[0].parameters(): p.data.mul_(4) # so that it sees fine detail soon
 
     def velocity(self,
         u:Tensor,         # Points on the way, `(n, latent_dim)`
@@ -534,7 +542,8 @@ def make_prior(
 )->Prior:
     "A prior that knows nothing yet, by name."
     cls = PRIORS[check_choice(kind, PRIORS, 'prior')]
-    for name in settings: check_choice(name, ('num_classes', *cls.own), f'setting of a {kind} prior')
+    known = 'num_classes', *cls.own
+    for name in settings: check_choice(name, known, f'setting of a {kind} prior')
     return cls(latent_dim, **settings)
 
 def read_prior(

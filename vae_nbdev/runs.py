@@ -896,9 +896,11 @@ def fit_run_prior(
     if kind == 'vamp': sizes['image_shape'] = model.image_shape
     if kind in ('flow', 'flow_matching') and num_components is not None:
         raise InputError(f'components are for a mixture or vamp, not for {kind}')
+    told = model.class_labels and kind != 'vamp'
+    sizes['num_classes'] = model.num_classes if told else None
     torch.manual_seed(seed)
-    prior = make_prior(kind, *model.latent_shape, **{k: v for k,v in sizes.items() if v is not None
-                       }, num_classes=model.num_classes if model.class_labels else 0)
+    prior = make_prior(kind, *model.latent_shape,
+                       **{k: v for k,v in sizes.items() if v is not None})
     def batches(split, **how):
         found, binarize = load_images(checkpoint, model, dataset, data_root, split, limit)
         return Batches(found.images, found.labels, batch_size, binarize=binarize, seed=seed, **how)
