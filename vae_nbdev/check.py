@@ -7,13 +7,13 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_exact_block', 'check_repair', 'check_tanh_logit', 'check_even_start', 'check_as_shuffle',
            'check_distortion', 'check_audit', 'check_binomial', 'check_elbo', 'check_classify', 'check_silent',
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
-           'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_three_terms', 'check_embed',
-           'check_obeyed', 'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even',
-           'check_sharpened', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror',
-           'check_deal', 'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval',
-           'check_part_weight', 'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on', 'check_count',
-           'check_positions', 'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped',
-           'Checker', 'hidden']
+           'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_win', 'check_coupling',
+           'check_with_prior', 'check_three_terms', 'check_embed', 'check_obeyed', 'check_mean_recipe',
+           'check_same_price', 'check_half_variance', 'check_break_even', 'check_sharpened', 'check_strip',
+           'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences',
+           'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup',
+           'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk',
+           'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -821,6 +821,51 @@ check_draws = Checker('08_evaluate',
     'count, squared.': lambda log_w: 1/log_w.softmax(0).max(0).values,
     'This is the number of draws divided by the effective one.': lambda log_w:
     len(log_w)*log_w.softmax(0).square().sum(0)})
+
+# %% ../nbs/41_check.ipynb #41pri001
+# Learned priors (chapter 10)
+check_win = Checker('10_priors', lambda rate, n: rate - math.log(n),
+    cases=[(5., 10), (25., 60_000), (3., 2)],
+    shows='Codes that do not overlap hold log n nats, the index of the image, and no more.', wrong={
+    'Not all of it: a code must still say which image it is.': lambda rate, n: rate,
+    'This is what must stay, the information of the code about the image.': lambda rate, n:
+    math.log(n),
+    'Nats, not bits: the logarithm is natural.': lambda rate, n: rate - math.log2(n),
+    'The index of one of n images holds log n nats, and not n.': lambda rate, n: rate - n})
+
+def _undone(v, shift, log_scale, move=lambda v, t, s: v*s.exp() + t, sign=1,
+            dims=lambda s: s.sum(1)):
+    "A coupling taken back; what readers get wrong are arguments."
+    return move(v, shift, log_scale), sign*dims(log_scale)
+
+check_coupling = Checker('10_priors', _undone,
+    cases=[(hidden(4, 3), hidden(4, 3, seed=1), hidden(4, 3, seed=2))],
+    shows='Scale first, then shift: what was done last is undone first.', wrong={
+    'The shift was taken away before the scale, so it comes back after it.': lambda v, t, s:
+    _undone(v, t, s, lambda v, t, s: (v + t)*s.exp()),
+    'The code is right. On the way back each volume grows by what it shrank by: the sign.':
+    lambda v, t, s: _undone(v, t, s, sign=-1),
+    'This is the way to the noise once more. Back is the other way.': lambda v, t, s:
+    _undone(v, t, s, lambda v, t, s: (v - t)*(-s).exp(), -1),
+    'A change of volume is a product over the numbers that move: a sum of logarithms, no mean.':
+    lambda v, t, s: _undone(v, t, s, dims=lambda s: s.mean(1))})
+
+def _bound(nll, mu, logvar, z, log_prior, q=log_normal, at=lambda z, mu: z, sign=1):
+    "The bound from one draw; what readers get wrong are arguments."
+    return -sign*(nll + q(z, mu, logvar) - log_prior(at(z, mu)))
+
+check_with_prior = Checker('10_priors', _bound,
+    cases=[(hidden(5).exp(), hidden(5, 2), hidden(5, 2, seed=1), hidden(5, 2, seed=2),
+            lambda z: -z.abs().sum(1) - z.shape[1]*math.log(2))],
+    shows='Nothing in the bound asks what the prior is, as long as it has a density.', wrong={
+    'This is minus the bound, a loss. The bound is −(distortion + rate).': lambda *a:
+    _bound(*a, sign=-1),
+    'This is the rate against N(0,I), whatever the prior is.': lambda nll, mu, logvar, z, _: -nll
+    - kl_normal(mu, logvar),
+    'log q(z|x) is missing: the rate is the difference of two logarithms.': lambda *a:
+    _bound(*a, q=lambda z, mu, logvar: 0.),
+    'Both densities are taken at the draw z; this takes the prior at the mean.': lambda *a:
+    _bound(*a, at=lambda z, mu: mu)})
 
 # %% ../nbs/41_check.ipynb #813ce96d
 # Feature distances (chapter 12)

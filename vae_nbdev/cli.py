@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_command', 'verdict', 'say', 'vae_train', 'model_info',
-           'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path', 'main']
+           'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path',
+           'vae_fit_prior', 'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, re, sys, time
@@ -191,6 +192,7 @@ def vae_generate(
     dataset:str=None,              # Images that samplers and walks look at (default: the run's)
     data_root:str=None,            # Where they are (default: as in the run)
     seed:int=0,                    # Seed of z
+    prior:str=None,                # A prior that vae_fit_prior made, e.g. flow; normal: N(0,I)
     info_only:bool=False,          # Only print settings, layers, shapes and parameter counts
 ):
     "Draw images from a trained VAE."
@@ -202,7 +204,7 @@ def vae_generate(
                grid_size or 8, seed)
     asked = labels is not None or sampler == 'class'
     checkpoint, name = which(checkpoint_path, 'mnist-labels' if asked else 'mnist')
-    model = R.load_model(checkpoint)
+    model = R.load_model(checkpoint, prior)
     if info_only: return print(model_info(model, name))
     in_turn = model.class_labels and labels is None and sampler in (
         'prior', 'class', 'weighted', 'gmm')
@@ -254,6 +256,7 @@ def vae_evaluate(
     levels:int=0,                    # Grey levels to dequantise, for a density; 0: do not
     batch_size:int=100,              # Images at a time
     seed:int=0,                      # Seed of z, and of dynamic binarisation
+    prior:str=None,                  # A prior that vae_fit_prior made, e.g. flow; normal: N(0,I)
     output_path:str=None,            # JSON file (default: evaluation.json beside the weights)
 ):
     "Measure a trained VAE: NLL by importance sampling, rate, distortion, active units."
@@ -263,14 +266,15 @@ def vae_evaluate(
     for name, value in sizes.items(): check_range(value, name, 1)
     check_range(seed, 'seed', 0, 2**32 - 1)
     checkpoint, name = which(checkpoint_path, 'mnist')
-    model = R.load_model(checkpoint)
+    model = R.load_model(checkpoint, prior)
     path = None if output_path is None else json_path(output_path)
     found, how = R.load_images(checkpoint, model, dataset, data_root, split, limit, binarize)
-    path = path or R.evaluation_file(checkpoint, found.name, split)
+    path = path or R.evaluation_file(checkpoint, found.name, split, prior)
     was = ', in place of an earlier one' if path.exists() else ''
     result = evaluate(model, found.images, found.labels, binarize=how, k=num_importance_samples,
                       batch_size=batch_size, seed=seed, levels=levels)
     result = dict(checkpoint=str(name), dataset=found.name, split=split) | result
+    if prior: result['prior'] = prior
     with write_whole(path) as f: f.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
     print(f'{format_table(result)}\nin {path}{was}')
 
@@ -282,12 +286,45 @@ def json_path(
     raise InputError('numbers are written as JSON: let output_path end in .json, and not be '
                      f'config.json, got {quoted(path)}')
 
+# %% ../nbs/37_cli.ipynb #37pri002
+def vae_fit_prior(
+    checkpoint_path:str,       # Run, weights file, or shipped model
+    prior:str='flow',          # mixture, vamp, flow or flow_matching
+    dataset:str=None,          # Images whose codes are fitted (default: the run's)
+    data_root:str=None,        # Where they are (default: as in the run)
+    limit:int=None,            # At most this many images
+    num_epochs:int=30,         # Passes over them
+    batch_size:int=512,        # Codes in a step
+    learning_rate:float=2e-3,  # First step size; it falls to zero
+    components:int=None,       # mixture, vamp: their number (default: 50, 200)
+    seed:int=0,                # Seed of the prior, the codes, and of dynamic binarisation
+    output_path:str=None,      # File to write (default: prior_flow.safetensors beside the weights)
+):
+    "Fit a prior to the codes of a trained VAE, whose weights stay as they are."
+    from vae_nbdev import runs as R
+    for name, v in dict(num_epochs=num_epochs, batch_size=batch_size).items():
+        check_range(v, name, 1)
+    if limit is not None: check_range(limit, 'limit', 2)
+    check_range(seed, 'seed', 0, 2**32 - 1)
+    path = R.new_prior_file(checkpoint_path, prior)
+    if output_path is not None: path = user_path(output_path, 'output_path')
+    if path.suffix != '.safetensors' or path.name == 'model.safetensors':
+        raise InputError('a prior is written as safetensors: let output_path end in .safetensors, '
+                         f'and not be model.safetensors, got {quoted(str(path))}')
+    was = ', in place of an earlier one' if path.exists() else ''
+    gain = R.fit_run_prior(checkpoint_path, prior, path, dataset, data_root, limit, num_epochs,
+                           batch_size, learning_rate, components, seed)
+    nats = {name: f'{e.value:.2f}' for name,e in gain.items()}
+    print(f'−log p(z) of validation codes: N(0,I) {nats["normal"]}, {prior} {nats["prior"]} nats; '
+          f'the ELBO rises by {nats["gain"]} ± {gain["gain"].error:.2f}\nin {path}{was}')
+
 # %% ../nbs/37_cli.ipynb #ef6065ed
 def main():
     "Entry point of the console scripts, and of `python -m vae_nbdev COMMAND`."
     safe_output()
     no_display()
-    commands = {f.__name__: f for f in (vae_train, vae_generate, vae_reconstruct, vae_evaluate)}
+    commands = {f.__name__: f for f in (vae_train, vae_generate, vae_reconstruct, vae_evaluate,
+                                        vae_fit_prior)}
     name, argv = Path(sys.argv[0]).stem, sys.argv[1:]
     if name not in commands:
         name, argv = (argv or ['--help'])[0], argv[1:]

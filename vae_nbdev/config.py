@@ -388,6 +388,7 @@ def load_config(
     ("Read a run's config; unknown sections and settings, and values of the wrong type, are an "
      "`InputError`.")
     sections = read_config(path)
+    sections.pop('prior', None) # a learned prior is no setting of a run
     for name in sections: check_choice(name, SECTIONS, f'{path}: section')
     return Config(**{name: read_fields(SECTIONS[name], values, f'{path}: {name}') for name,
                      values in sections.items()})

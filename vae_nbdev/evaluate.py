@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NUMBERS_AT_ONCE', 'METRICS', 'UNITS', 'Estimate', 'mean_error', 'evaluating', 'bound_images', 'rate_distortion',
-           'linear_vae', 'fill', 'log_weights', 'log_px', 'importance_sums', 'with_bar', 'kind_of', 'check_likelihood',
-           'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim', 'dequantize', 'is_discrete',
-           'active_units', 'fit_q', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics', 'fid', 'latent_accuracy',
-           'notes', 'measure', 'evaluate', 'as_json', 'versions', 'format_table']
+           'linear_vae', 'fill', 'log_weights', 'log_prior', 'log_px', 'importance_sums', 'with_bar', 'kind_of',
+           'check_likelihood', 'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim',
+           'dequantize', 'is_discrete', 'active_units', 'fit_q', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics',
+           'fid', 'latent_accuracy', 'notes', 'measure', 'evaluate', 'as_json', 'versions', 'format_table']
 
 # %% ../nbs/08_evaluate.ipynb #0f9046c0
 import math, sys
@@ -115,9 +115,21 @@ def log_weights(
 )->Tensor:                               # log p(x|z) + log p(z) − log q(z|x), nats, `(k, n)`
     "Log importance weights of `k` draws from q(z|x)."
     z = torch.stack([reparameterize(*q, generator) for _ in range(k)])
-    log_pz = log_normal(z, z.new_zeros(()), z.new_zeros(()), 2)
+    log_pz = log_prior(model, y, z)
     log_qz = log_normal(z, *(t.detach() if freeze else t for t in q), 2)
     return log_px(model, x, y, z) + log_pz - log_qz
+
+def log_prior(
+    model,         # Model to evaluate
+    y:Tensor|None, # Labels, `(n,)`, for a prior that is told them
+    z:Tensor,      # Codes, k for each image, `(k, n, *latent_shape)`
+)->Tensor:         # log p(z), nats, `(k, n)`
+    "Density of codes under N(0,I), or under the prior that the model has learned."
+    prior = getattr(model, 'prior', None)
+    if prior is None: return log_normal(z, z.new_zeros(()), z.new_zeros(()), 2)
+    log_p = prior.log_prob(z.flatten(0, 1), None if y is None else y.repeat(len(z)))
+    return log_p.view(len(z), -1)
+
 
 # %% ../nbs/08_evaluate.ipynb #c072a1d6
 def log_px(
@@ -301,7 +313,9 @@ def elbo_at(
     "The ELBO of any Gaussian q, not only the encoder's."
     z = torch.stack([reparameterize(*q, generator) for _ in range(num_samples)])
     chunk = max(1, NUMBERS_AT_ONCE//x.numel())
-    return torch.cat([log_px(model, x, y, part) for part in z.split(chunk)]).mean(0) - kl_normal(*q)
+    explained = torch.cat([log_px(model, x, y, part) for part in z.split(chunk)]).mean(0)
+    if getattr(model, 'prior', None) is None: return explained - kl_normal(*q)
+    return explained - (log_normal(z, *q, 2) - log_prior(model, y, z)).mean(0)
 
 def amortization_gap(
     model,                    # Model to evaluate
@@ -409,6 +423,10 @@ def notes(
     elif not is_discrete(model.likelihood) and not dequantized:
         out.append(f'{name} is a density: its nats do not compare with those of probabilities, '
                    'and there are no bits without dequantised data')
+    prior = getattr(model, 'prior', None)
+    if prior is not None:
+        out.append(f'the prior is a {getattr(prior, "kind", type(prior).__name__)}, '
+                   'fitted to codes: the rate is an estimate from one draw')
     if model.class_labels: out.append('the decoder is told the label: p(x) stands for p(x|label)')
     return out
 

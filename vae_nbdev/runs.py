@@ -10,7 +10,8 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
            'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'mixture_of', 'draw_walk', 'draw_from', 'draw_codes',
-           'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file']
+           'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file', 'new_prior_file',
+           'fit_run_prior']
 
 # %% ../nbs/36_runs.ipynb #36run003
 import ctypes, io, os, re, shlex, shutil, sys, warnings
@@ -36,6 +37,7 @@ from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_
 from .features import make_distance, save_feature_net
 from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
+from .priors import PRIORS, fit_prior, make_prior, prior_gain, prior_path, save_prior
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
                                 grid, interpolate, manifold, traverse, weighted_codes)
@@ -49,7 +51,8 @@ from .weights import find_checkpoint, load_weights, read_tensors, shipped
 FEATURE_NET = 'feature_net.safetensors' # the network of a feature distance
 TRAINED_ON = 'trained_on.safetensors'   # a hash of each training image
 # of a finished run
-DRAWN = ('samples.png', 'reconstructions.png', 'history.png', 'evaluation*.json')
+DRAWN = ('samples.png', 'reconstructions.png', 'history.png', 'evaluation*.json',
+         'prior_*.safetensors')
 STATES = ('checkpoints/epoch_*.safetensors', 'checkpoints/epoch_*.damaged')
 RUN_FILES = (*STATES, 'model.safetensors', 'last.safetensors', FEATURE_NET, TRAINED_ON,
              'history.csv',
@@ -572,9 +575,10 @@ def warn_of_schedule(
 # %% ../nbs/36_runs.ipynb #36run040
 def load_model(
     checkpoint:str, # Run folder, weights file in one, shipped model's name, or Hub repository
+    prior:str=None, # A prior that lies beside the weights, e.g. flow, or its file
 )->VAE:
     "Load a model, and warn of latents that had collapsed when it was saved."
-    model, weights = VAE.from_pretrained(checkpoint), files_of(checkpoint)[0]
+    model, weights = VAE.from_pretrained(checkpoint, prior=prior), files_of(checkpoint)[0]
     notes = read_tensors(weights)[1] if weights else {}
     num, latent_dim = notes.get('collapsed'), model.latent_shape[0]
     if isinstance(num, int) and 0 < num <= latent_dim: warn(collapse_text(num, latent_dim))
@@ -755,12 +759,17 @@ def draw_codes(
     g, dim, y = torch.Generator().manual_seed(d.seed), model.latent_shape[0], None
     if d.sampler == 'class' and not model.class_labels: ask_labels(model, (0,), 1) # says why not
     if d.labels: ask_labels(model, d.labels, 1)
-    if d.sampler == 'manifold': z = manifold(d.steps, dim)
+    if d.sampler == 'manifold':
+        if model.prior is not None:
+            raise InputError('sampler manifold is a map of N(0,I): ask for --prior normal')
+        z = manifold(d.steps, dim)
     elif d.sampler in FITTED: z, y = draw_from(model, posterior('train'), d, g)
     elif d.sampler in WALKS:
         mu, _, labels = posterior('valid')
         z, y = draw_walk(mu, labels, d)
-    else: z = PriorSampler(dim, d.temperature)(d.num_samples, g)
+    else:
+        y = ask_labels(model, d.labels, d.num_samples)
+        z = PriorSampler(dim, d.temperature, model.prior)(d.num_samples, g, y)
     return z, ask_labels(model, d.labels, len(z)) if d.labels is not None or y is None else y
 
 # %% ../nbs/36_runs.ipynb #36run051
@@ -848,10 +857,56 @@ def evaluation_file(
     checkpoint:str, # Whatever `load_model` has loaded
     dataset:str,    # Name of the data set that was measured on
     split:str,      # Its split
-)->Path:            # One file for each data set and split
+    prior:str=None, # The prior it was measured with, where one was asked for
+)->Path:            # One file for each data set, split and prior
     "Where numbers about a model go: its run's folder; for a shipped model, the current one."
     weights, own = files_of(checkpoint)[0], data_of(checkpoint)
     ours = weights is None or weights.parent in shipped().values()
     usual = split == 'test' and (own is None or dataset == own['dataset'])
-    name = 'evaluation.json' if usual else f'evaluation_{dataset}_{split}.json'
+    name = 'evaluation' if usual else f'evaluation_{dataset}_{split}'
+    if prior: name += f'_{Path(prior).stem if prior not in PRIORS else f"prior_{prior}"}'
+    name += '.json'
     return (Path() if ours else weights.parent)/name
+
+# %% ../nbs/36_runs.ipynb #36run061
+def new_prior_file(
+    checkpoint:str, # Whatever `load_model` has loaded
+    kind:str,       # Kind of prior
+)->Path:
+    "Where a new prior goes: beside the weights; for a shipped model, into the current folder."
+    weights = files_of(checkpoint)[0]
+    ours = weights is None or weights.parent in shipped().values()
+    return prior_path(Path('model.safetensors') if ours else weights, kind)
+
+def fit_run_prior(
+    checkpoint:str,           # Run folder, weights file in one, or shipped model's name
+    kind:str,                 # mixture, vamp, flow or flow_matching
+    path:Path,                # File to write, `*.safetensors`
+    dataset:str=None,         # Images to fit to; by default the run's own
+    data_root:str=None,       # Where they lie; by default where the run found them
+    limit:int=None,           # At most this many images
+    num_epochs:int=30,        # Passes over them
+    batch_size:int=512,       # Codes in a step
+    learning_rate:float=2e-3, # First step size; it falls to zero
+    num_components:int=None,  # mixture, vamp: components; by default 50 and 200
+    seed:int=0,               # Seed of the prior, the codes and dynamic binarisation
+)->dict:                      # What `prior_gain` says of images that the fit has not seen
+    "Fit a prior to a trained model and write it whole; the model's files are only read."
+    model, sizes = load_model(checkpoint, 'normal'), dict(num_components=num_components)
+    if kind == 'vamp': sizes['image_shape'] = model.image_shape
+    if kind in ('flow', 'flow_matching') and num_components is not None:
+        raise InputError(f'components are for a mixture or vamp, not for {kind}')
+    told = model.class_labels and kind != 'vamp'
+    sizes['num_classes'] = model.num_classes if told else None
+    torch.manual_seed(seed)
+    prior = make_prior(kind, *model.latent_shape,
+                       **{k: v for k,v in sizes.items() if v is not None})
+    def batches(split, **how):
+        found, binarize = load_images(checkpoint, model, dataset, data_root, split, limit)
+        return Batches(found.images, found.labels, batch_size, binarize=binarize, seed=seed, **how)
+    train, valid = batches('train', shuffle=True), batches('valid')
+    history = fit_prior(model, prior, train, num_epochs, learning_rate, seed)
+    gain = prior_gain(model, prior, valid, seed)
+    save_prior(prior, path, model, num_epochs=num_epochs, seed=seed, last_loss=history[-1],
+               gain=gain['gain'].value)
+    return gain

@@ -17,22 +17,26 @@ from .elbo import log_normal, reparameterize
 
 # %% ../nbs/07_samplers.ipynb #0a5174ea
 class PriorSampler:
-    "Draw z from N(0, temperature²·I), the distribution that the rate pulls every q(z|x) towards."
+    "Draw z from the prior: N(0, temperature²·I), or what a model has learned in its place."
     def __init__(self,
         latent_dim:int|tuple,  # Dimensions of z, or the shape of one code
         temperature:float=1.0, # Standard deviation of z; below 1, typical images and less variety
+        prior=None,            # A learned prior ([chapter 10](10_priors.ipynb)); None: N(0,I)
     ):
         self.latent_shape = (latent_dim,) if isinstance(latent_dim, int) else tuple(latent_dim)
         for d in self.latent_shape: check_range(d, 'latent_dim', 1)
         if not 0 <= temperature < math.inf:
             raise InputError(f'temperature must be a number, not negative, got {temperature}')
-        self.temperature = temperature
+        self.temperature, self.prior = temperature, prior
 
     def __call__(self,
         n:int,                          # Number of codes
         generator:torch.Generator=None, # Source of randomness
+        y:Tensor=None,                  # Labels, `(n,)`, for a prior that is told the class
     )->Tensor:                          # Codes, `(n, *latent_shape)`
         "Draw `n` codes."
+        if self.prior is not None:
+            return self.prior.sample(n, generator, y, self.temperature).cpu()
         return self.temperature*torch.randn(n, *self.latent_shape, generator=generator)
 
 # %% ../nbs/07_samplers.ipynb #284b9ae3

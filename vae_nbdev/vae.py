@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from .config import VAEConfig, read_fields
 from .core import InputError, check_range, quoted
 from .decoder import ConvDecoder, MLPDecoder
-from .elbo import kl_normal_dims, reparameterize
+from .elbo import kl_normal_dims, log_normal, reparameterize
 from .encoder import ConvEncoder, MLPEncoder
 from .loss import make_likelihood
 from .plot import draw_stages
-from .weights import load_folder, save_folder
+from .weights import find_model, load_folder, save_folder
 
 # %% ../nbs/05_vae.ipynb #e71facbb
 class Bound(NamedTuple):
@@ -30,7 +30,7 @@ class Bound(NamedTuple):
     elbo:Tensor       # −(distortion + rate), `(n,)`: higher is better
     distortion:Tensor # −log p(x|z) at one z ~ q(z|x), summed over channels and pixels, `(n,)`
     rate:Tensor       # KL(q(z|x) ‖ p(z)), summed over latents, `(n,)`
-    rate_dims:Tensor  # The rate of each latent, `(n, latent_dim)`
+    rate_dims:Tensor  # KL of each latent from N(0,1): the parts of the rate, `(n, latent_dim)`
 
 # %% ../nbs/05_vae.ipynb #c90f8029
 def build_networks(
@@ -55,6 +55,7 @@ class VAE(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         self.config, self.likelihood = config, make_likelihood(*config.likelihood_settings)
         self.encoder, self.decoder = build_networks(config, self.likelihood.params_per_channel)
+        self.register_module('prior', None) # None: N(0,I)
 
     @property
     def device(self):
@@ -136,12 +137,14 @@ def forward(self:VAE,
     eps:Tensor=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
     with_recon:bool=False,          # Also return the mean at the same z, not clipped?
 )->Bound:                           # In nats per image; with the mean, a pair
-    "One-sample estimate of the ELBO of each image, with its exact rate."
+    "One-sample estimate of each image's ELBO; under N(0,I) its rate is exact."
     x = self.as_input(x)
     mu,logvar = self.encode(x, y)
     rate_dims = kl_normal_dims(mu, logvar)
-    rate = rate_dims.sum(1)
-    params = self.decode(reparameterize(mu, logvar, generator, eps), y)
+    z = reparameterize(mu, logvar, generator, eps)
+    if self.prior is None: rate = rate_dims.sum(1)
+    else: rate = log_normal(z, mu, logvar) - self.prior.log_prob(z, y)
+    params = self.decode(z, y)
     distortion = self.likelihood.nll(params, x)
     bound = Bound(-(distortion + rate), distortion, rate, rate_dims)
     return (bound, self.likelihood.mean(params)) if with_recon else bound
@@ -192,11 +195,13 @@ def sample(self:VAE,
     temperature:float=1.,           # Standard deviation of z; below 1, images of less variety
     generator:torch.Generator=None, # Source of z; the CPU's gives every device the same codes
 )->Tensor:                          # Images in [0,1], `(n, channels, image_size, image_size)`
-    "Mean images at z ~ N(0, temperature²·I)."
+    "Mean images at z ~ N(0, temperature²·I), or from the prior that the model has learned."
     check_range(n, 'n', 1)
     if not 0 <= temperature < math.inf:
         raise InputError(f'temperature must be a number that is not negative, got {temperature}')
     device = generator.device if generator else self.device
+    if self.prior is not None:
+        return self.images(self.prior.sample(n, generator, y, temperature), y)
     z = torch.randn(n, *self.latent_shape, generator=generator, device=device)
     return self.images(temperature*z, y)
 
@@ -291,6 +296,8 @@ def summary(
              for s in architecture(model) if s.params]
     rest = sum(p.numel() for p in model.likelihood.parameters())
     if rest: rows.append(('likelihood', '', f'{rest:,}'))
+    if prior := model.prior:
+        rows.append(('prior', '', f'{sum(p.numel() for p in prior.parameters()):,}'))
     rows.append(('total', '', f'{sum(p.numel() for p in model.parameters()):,}'))
     widths = [max(map(len, column)) for column in zip(*rows)]
     line = '{:<%d}  {:>%d}  {:>%d}' % tuple(widths)
@@ -298,13 +305,24 @@ def summary(
 
 # %% ../nbs/05_vae.ipynb #d8810c57
 @patch
+def add_prior(self:VAE,
+    settings:dict, # Its kind and sizes, as `config.json` holds them
+    what:str,      # Where they were read, for messages
+):
+    "Give the model a prior of this shape ([chapter 10](10_priors.ipynb)); its weights follow."
+    from vae_nbdev.priors import read_prior # needs this module
+    self.prior = read_prior(settings, what).attach(self)
+
+@patch
 def save_pretrained(self:VAE,
     save_directory:Path,         # Folder to write to; it is made
     config=None,                 # Not used, the model has its own; `push_to_hub` passes it
     model_card_kwargs:dict=None, # Not used either
 ):
     "Write weights and config, and a README.md where there is none; a run's config is kept."
-    with torch.device('meta'): like = type(self)(self.config)
+    with torch.device('meta'):
+        like = type(self)(self.config)
+        if self.prior is not None: like.add_prior(self.prior.settings, 'prior')
     if repr(like) != repr(self):
         raise InputError('this model has parts of its own, which its settings do not describe, and '
                          'could not be loaded again: save its state_dict() instead')
@@ -318,8 +336,13 @@ def from_pretrained(cls:VAE,
     token:str=None,              # Hub: access token, for a private repository
     cache_dir:Path=None,         # Hub: where downloads are kept
     local_files_only:bool=False, # Hub: only look into the cache?
+    prior:str=None,              # A prior that lies beside the weights, e.g. flow, or its file
 )->VAE:                          # In evaluation mode
     "Load a model from disk or the Hub; what does not fit together is an `InputError`."
     def make(section, what): return cls(read_fields(VAEConfig, section, what))
-    return load_folder(make, name_or_path, device, revision=revision, token=token,
-                       cache_dir=cache_dir, local_files_only=local_files_only)
+    hub = dict(revision=revision, token=token, cache_dir=cache_dir,
+               local_files_only=local_files_only)
+    model = load_folder(make, name_or_path, device, **hub)
+    if prior is None: return model
+    from vae_nbdev.priors import use_prior # needs this module
+    return use_prior(model, find_model(name_or_path, **hub)[0], prior)
