@@ -411,12 +411,13 @@ function samplePart(root, client) {
 // ── 4 Path ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const STEPS = 9
+// The straight line, or the arc on which direction and length change at constant speed (slerp of chapter 7)
 function between(a, b, t, spherical) {
-  const dot = (u, v) => u.reduce((s, x, i) => s + x*v[i], 0), straight = a.map((v, i) => (1 - t)*v + t*b[i])
-  if (!spherical) return straight
-  const angle = Math.acos(Math.min(Math.max(dot(a, b)/Math.sqrt(dot(a, a)*dot(b, b)), -1), 1))
-  if (!(Math.sin(angle) > 1e-6)) return straight
-  return a.map((v, i) => (Math.sin((1 - t)*angle)*v + Math.sin(t*angle)*b[i])/Math.sin(angle))
+  const dot = (u, v) => u.reduce((s, x, i) => s + x*v[i], 0), r = Math.sqrt(dot(a, a)), q = Math.sqrt(dot(b, b))
+  const angle = Math.acos(Math.min(Math.max(dot(a, b)/(r*q), -1), 1)), s = Math.sin(angle)
+  if (!spherical || !(s > 1e-6)) return a.map((v, i) => (1 - t)*v + t*b[i])
+  const length = (1 - t)*r + t*q
+  return a.map((v, i) => length*(Math.sin((1 - t)*angle)*v/r + Math.sin(t*angle)*b[i]/q)/s)
 }
 
 function pathPart(root, client) {
