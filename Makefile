@@ -30,12 +30,13 @@ test: $(VENV)/.dev ## run the tests in every chapter; fail when package, noteboo
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the package, write the README
+prepare: $(VENV)/.dev ## before a commit: clean the notebooks, export the package, write the README and the page's weights
 	$(BIN)/python tools/colab.py --write
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/play.py
 
 run: $(VENV)/.dev ## run chapters and store their outputs: make run [NB="nbs/01_elbo.ipynb"] [FLAGS="slow data"]
 	$(BIN)/python tools/run.py $(NB) --flags "$(FLAGS)"
@@ -57,6 +58,7 @@ hooks: $(VENV)/.dev ## once: let git merge notebooks cell by cell, and Jupyter c
 docs: $(VENV)/.dev ## render the site into _docs
 	@command -v quarto >/dev/null || { echo 'The site is rendered by Quarto 1.7.34: https://github.com/quarto-dev/quarto-cli/releases/tag/v1.7.34'; exit 1; }
 	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/play.py
 	touch README.md # or nbdev_docs would write its own
 	PYTHONPATH=tools $(BIN)/nbdev_docs
 	@! grep -rlE '\?@(fig|eq|tbl)-' _docs --include='*.html' || { echo 'These pages have references that lead nowhere'; exit 1; }

@@ -14,11 +14,16 @@ cfg = parser['DEFAULT']
 there = lambda m: f"{m[1]}({cfg['git_url']}/{'raw' if m[1][0] == '!' else 'blob'}/{cfg['branch']}/{m[2]})"
 readme = re.sub(r'(!?\[[^\]]*\])\((?!\w+:|#)([^)]+)\)', there, (here/'README.md').read_text(encoding='utf-8'))
 
-class BuildWithResults(build_py):
-    "The studies quote numbers from `results`, so the package takes that folder along."
+class BuildWithExtras(build_py):
+    "The studies quote numbers from `results`, and `vae_play` serves `nbs/play`, so the package takes both along."
     def run(self):
         super().run()
-        if not self.editable_mode: self.copy_tree(str(here/'results'), str(Path(self.build_lib)/cfg['lib_name']/'results'))
+        if self.editable_mode: return
+        home = Path(self.build_lib)/cfg['lib_name']
+        self.copy_tree(str(here/'results'), str(home/'results'))
+        self.mkpath(str(home/'play'))
+        for file in sorted((here/'nbs/play').glob('*.*')):
+            if file.suffix in ('.js', '.css', '.html'): self.copy_file(str(file), str(home/'play'))
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],
@@ -32,4 +37,4 @@ setup(
     install_requires=shlex.split(cfg['requirements']),
     extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('bench', 'course', 'dev', 'metrics', 'track')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
-    cmdclass=dict(build_py=BuildWithResults), zip_safe=False)
+    cmdclass=dict(build_py=BuildWithExtras), zip_safe=False)

@@ -7,13 +7,14 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_exact_block', 'check_repair', 'check_tanh_logit', 'check_even_start', 'check_as_shuffle',
            'check_distortion', 'check_audit', 'check_binomial', 'check_elbo', 'check_classify', 'check_silent',
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
-           'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_win', 'check_coupling',
-           'check_with_prior', 'check_three_terms', 'check_embed', 'check_obeyed', 'check_mean_recipe',
-           'check_same_price', 'check_half_variance', 'check_break_even', 'check_sharpened', 'check_strip',
-           'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences',
-           'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup',
-           'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk',
-           'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
+           'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
+           'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_obeyed',
+           'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even', 'check_sharpened',
+           'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal',
+           'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight',
+           'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions',
+           'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker',
+           'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -821,6 +822,32 @@ check_draws = Checker('08_evaluate',
     'count, squared.': lambda log_w: 1/log_w.softmax(0).max(0).values,
     'This is the number of draws divided by the effective one.': lambda log_w:
     len(log_w)*log_w.softmax(0).square().sum(0)})
+
+# %% ../nbs/41_check.ipynb #41ply001
+# Play (chapter 9)
+check_typical = Checker('09_play', lambda m: (-m/2*(1 + math.log(2*math.pi)), math.sqrt(m/2)),
+    cases=[(2,), (24,), (100,)],
+    shows='The mean falls with m and the spread only with its root: codes come in a shell.',
+    wrong={
+    'This is the log-density of the code 0, which no draw comes near: the mean of |z|² is m.':
+    lambda m: (-m/2*math.log(2*math.pi), math.sqrt(m/2)),
+    'The constant is missing: each latent has −½ log 2π besides −z²/2.':
+    lambda m: (-m/2, math.sqrt(m/2)),
+    'The variance of |z|² is 2m, and |z|²/2 has a quarter of it.':
+    lambda m: (-m/2*(1 + math.log(2*math.pi)), math.sqrt(2*m)),
+    'This is the variance. Its root is wanted.':
+    lambda m: (-m/2*(1 + math.log(2*math.pi)), m/2)})
+
+check_middle = Checker('09_play', lambda r, a: 0.5*(r*math.sin(a/2))**2,
+    cases=[(2., 1.), (5., math.pi/2), (1., 0.1)],
+    shows='Codes of the shell stand at right angles to each other, or nearly so: r²/4 nats.',
+    wrong={
+    'The log density falls by half of the squared length: |z|²/2.':
+    lambda r, a: (r*math.sin(a/2))**2,
+    'The middle of the straight line halves the angle: a/2.':
+    lambda r, a: 0.5*(r*math.sin(a))**2,
+    'That is the squared length of the middle itself. How much shorter is it than r²?':
+    lambda r, a: 0.5*(r*math.cos(a/2))**2})
 
 # %% ../nbs/41_check.ipynb #41pri001
 # Learned priors (chapter 10)

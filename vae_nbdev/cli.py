@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_command', 'verdict', 'say', 'vae_train', 'model_info',
            'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path',
-           'vae_fit_prior', 'main']
+           'vae_fit_prior', 'vae_play', 'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, re, sys, time
@@ -318,13 +318,22 @@ def vae_fit_prior(
     print(f'−log p(z) of validation codes: N(0,I) {nats["normal"]}, {prior} {nats["prior"]} nats; '
           f'the ELBO rises by {nats["gain"]} ± {gain["gain"].error:.2f}\nin {path}{was}')
 
+# %% ../nbs/37_cli.ipynb #37ply002
+def vae_play(
+    checkpoint_path:str=None, # Run, weights file, or shipped model (default: mnist)
+    port:int=0,               # Port to listen on (default: one that is free)
+    no_browser:bool=False,    # Print the page's address and open nothing
+):
+    "Play with a trained VAE in the browser, until Ctrl-C."
+    from vae_nbdev.serve import serve_page
+    serve_page(which(checkpoint_path, 'mnist')[0], port, not no_browser)
+
 # %% ../nbs/37_cli.ipynb #ef6065ed
 def main():
     "Entry point of the console scripts, and of `python -m vae_nbdev COMMAND`."
     safe_output()
     no_display()
-    commands = {f.__name__: f for f in (vae_train, vae_generate, vae_reconstruct, vae_evaluate,
-                                        vae_fit_prior)}
+    commands = {name: f for name,f in globals().items() if name.startswith('vae_')}
     name, argv = Path(sys.argv[0]).stem, sys.argv[1:]
     if name not in commands:
         name, argv = (argv or ['--help'])[0], argv[1:]

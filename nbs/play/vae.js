@@ -1,0 +1,590 @@
+// A trained VAE of vae_nbdev in plain JavaScript: two files in, nats out. No dependencies, no build step.
+//
+//   const vae = await loadVAE('mnist')        // a folder with config.json and model.safetensors
+//   const {mu, logvar} = vae.encode(x)        // x: pixels in [0,1], channels first
+//   const {elbo, rate, distortion} = vae.bound(x, {eps})  // nats per image
+//   const image = vae.mean(vae.decode(z))
+//
+// The symbols are those of the course: x, z, eps, mu, logvar, params, rate, distortion, elbo. One image at a time. Numbers are computed
+// in double precision. Each piece is compared with PyTorch in nbs/44_serve.ipynb.
+
+export class InputError extends Error {} // what a reader can mend, in one line
+
+// ── Settings: config.json ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const CHOICES = {
+  architecture: ['conv', 'mlp'],
+  block_stages: ['last', 'all'],
+  downsample: ['stride', 'maxpool'],
+  upsample: ['nearest', 'transpose', 'pixelshuffle'],
+  norm: ['none', 'batch', 'group'],
+  activation: ['relu', 'leaky_relu', 'silu', 'gelu'],
+  likelihood_type: ['bernoulli', 'continuous_bernoulli', 'gaussian', 'laplace', 'discretized_logistic', 'bce', 'mse', 'l1'],
+  scale_mode: ['fixed', 'learned', 'per_pixel'],
+  encoder_labels: ['none', 'channel', 'onehot'],
+}
+
+export const DEFAULTS = { // of VAEConfig
+  image_size: 8, channels: 1, latent_dim: 16, architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
+  downsample: 'stride', upsample: 'transpose', norm: 'none', activation: 'relu', likelihood_type: 'bernoulli', scale: 1,
+  scale_mode: 'fixed', num_levels: 256, num_classes: 0, encoder_labels: 'none', label_factor: 1, decoder_labels: false,
+}
+
+const SIZES = {image_size: [8, 512], channels: [1, 64], latent_dim: [1, 16384], width: [1, 8192], depth: [1, 64], num_blocks: [0, 64],
+  num_levels: [2, 65536], num_classes: [0, 10000]}
+
+// Read the section `model` of config.json; whatever this module cannot run is an InputError that names it.
+export function readConfig(text) {
+  let sections
+  try { sections = typeof text === 'string' ? JSON.parse(text) : text }
+  catch { throw new InputError('config.json is not JSON') }
+  const given = sections?.model
+  if (typeof given !== 'object' || given === null) throw new InputError('config.json has no section "model"')
+  for (const name in given)
+    if (!(name in DEFAULTS)) throw new InputError(`this page cannot run the model: its setting ${quoted(name)} is not one that it knows`)
+  const c = {...DEFAULTS, ...given}
+  for (const [name, known] of Object.entries(CHOICES))
+    if (!known.includes(c[name]))
+      throw new InputError(`this page cannot run the model: ${name} is ${quoted(c[name])}, and it knows ${known.join(', ')}`)
+  for (const [name, [low, high]] of Object.entries(SIZES))
+    if (!Number.isInteger(c[name]) || c[name] < low || c[name] > high)
+      throw new InputError(`config.json: ${name} must be a whole number from ${low} to ${high}, got ${quoted(c[name])}`)
+  if (!(c.scale > 0)) throw new InputError(`config.json: scale must be positive, got ${quoted(c.scale)}`)
+  if (!Number.isFinite(c.label_factor)) throw new InputError(`config.json: label_factor must be a number, got ${quoted(c.label_factor)}`)
+  return c
+}
+
+const quoted = v => { const s = JSON.stringify(v) ?? String(v); return s.length > 40 ? s.slice(0, 40) + '…' : s }
+
+// ── Weights: model.safetensors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+// Eight bytes say how long the header is; the header, JSON, says for each tensor its type, its shape and where its bytes lie.
+
+const READERS = {
+  F32: [4, b => new Float32Array(b)],
+  F64: [8, b => Float32Array.from(new Float64Array(b))],
+  F16: [2, b => Float32Array.from(new Uint16Array(b), half)],
+  BF16: [2, b => { // the upper half of a float32
+    const short = new Uint16Array(b), long = new Uint32Array(short.length)
+    for (let i = 0; i < short.length; i++) long[i] = short[i] << 16
+    return new Float32Array(long.buffer)
+  }],
+  I64: [8, b => Float32Array.from(new BigInt64Array(b), Number)],
+}
+
+const HALF = new Map()
+function half(h) { // 1 sign bit, 5 of the exponent, 10 of the fraction
+  let v = HALF.get(h)
+  if (v === undefined) {
+    const e = h >> 10 & 31, f = h & 1023
+    v = e === 31 ? (f ? NaN : Infinity) : e ? 2**(e - 25)*(1024 + f) : 2**-24*f
+    HALF.set(h, v = h >> 15 ? -v : v)
+  }
+  return v
+}
+
+// From the bytes of a file to `{tensors: {name: {shape, data}}, notes}`; a damaged file is an InputError.
+export function readSafetensors(buffer) {
+  const wrong = why => new InputError(`the weights are damaged or not a safetensors file: ${why}`)
+  if (buffer.byteLength < 8) throw wrong('it is shorter than its header')
+  const size = Number(new DataView(buffer).getBigUint64(0, true)), start = 8 + size
+  if (start > buffer.byteLength) throw wrong('it ends within its header')
+  let header
+  try { header = JSON.parse(new TextDecoder('utf-8', {fatal: true}).decode(new Uint8Array(buffer, 8, size))) }
+  catch { throw wrong('its header is not JSON') }
+  const tensors = new Map()
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === '__metadata__') continue
+    const {dtype, shape, data_offsets: at} = entry ?? {}
+    if (!Object.hasOwn(READERS, dtype))
+      throw new InputError(`the weights hold ${quoted(dtype)} (${name}), and this page reads ${Object.keys(READERS).join(', ')}`)
+    const [bytes, read] = READERS[dtype], count = Array.isArray(shape) ? shape.reduce((a, b) => a*b, 1) : NaN
+    if (!(at?.length === 2 && at[0] >= 0 && at[1] - at[0] === count*bytes && start + at[1] <= buffer.byteLength))
+      throw wrong(`${name} does not fit into it`)
+    const data = read(buffer.slice(start + at[0], start + at[1])) // a copy, so that it is aligned
+    if (!data.every(Number.isFinite)) throw new InputError(`the weights are damaged: ${name} holds numbers that are not finite`)
+    tensors.set(name, {shape, data})
+  }
+  let notes = {}
+  try { notes = JSON.parse(header.__metadata__?.notes ?? '{}') ?? {} } catch { /* notes are not needed */ }
+  return {tensors, notes}
+}
+
+// ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// A feature map is `{data, c, side}`, channels first. A layer is a function from map to map; a plain vector is a map of side 1.
+
+const map = (c, side, data = new Float64Array(c*side*side)) => ({data, c, side})
+
+function linear({shape: [n], data: W}, {data: b}) {
+  return ({data: x}) => {
+    const y = new Float64Array(n), m = x.length
+    for (let i = 0, k = 0; i < n; i++) {
+      let s0 = 0, s1 = 0, j = 0
+      for (; j + 1 < m; j += 2, k += 2) { s0 += W[k]*x[j]; s1 += W[k + 1]*x[j + 1] }
+      if (j < m) s0 += W[k++]*x[j]
+      y[i] = b[i] + s0 + s1
+    }
+    return map(n, 1, y)
+  }
+}
+
+// Put each channel into a frame of zeros.
+function framed({data, c, side}, before, after) {
+  const out = map(c, side + before + after), P = out.side
+  for (let r = 0; r < c*side; r++) {
+    const row = (Math.floor(r/side)*P + r%side + before)*P + before
+    out.data.set(data.subarray(r*side, (r + 1)*side), row)
+  }
+  return out
+}
+
+// Convolutions run over a framed channel as over one long row: neighbours to the right are 1 away, neighbours below P away. The sums
+// that belong to no output pixel, at the right border, are left out when `cut` copies the rest.
+function add9(sum, n, x, at, P, w, k) {
+  const a = w[k], b = w[k+1], c = w[k+2], d = w[k+3], e = w[k+4], f = w[k+5], g = w[k+6], h = w[k+7], i = w[k+8]
+  let q = at + 2, r = q + P, s = r + P, x0 = x[q-2], x1 = x[q-1], y0 = x[r-2], y1 = x[r-1], z0 = x[s-2], z1 = x[s-1]
+  for (let p = 0; p < n; p++, q++, r++, s++) { // three new numbers for each sum; the other six are kept
+    const x2 = x[q], y2 = x[r], z2 = x[s]
+    sum[p] += a*x0 + b*x1 + c*x2 + d*y0 + e*y1 + f*y2 + g*z0 + h*z1 + i*z2
+    x0 = x1; x1 = x2; y0 = y1; y1 = y2; z0 = z1; z1 = z2
+  }
+}
+
+function add4(sum, n, x, at, P, a, b, c, d) {
+  for (let p = 0, q = at, r = at + P; p < n; p++, q++, r++) sum[p] += a*x[q] + b*x[q+1] + c*x[r] + d*x[r+1]
+}
+
+function cut(sum, P, out, at, side, step = 1, stride = side) {
+  for (let i = 0; i < side; i++)
+    for (let j = 0; j < side; j++) out[at + i*step*stride + j*step] = sum[i*P + j]
+}
+
+function conv3({shape: [n], data: W}, {data: b}) { // 3×3, the side stays
+  return x => {
+    const f = framed(x, 1, 1), P = f.side, S = x.side, out = map(n, S), sum = new Float64Array(P*S - 2)
+    for (let o = 0; o < n; o++) {
+      sum.fill(b[o])
+      for (let i = 0; i < x.c; i++) add9(sum, sum.length, f.data, i*P*P, P, W, 9*(o*x.c + i))
+      cut(sum, P, out.data, o*S*S, S)
+    }
+    return out
+  }
+}
+
+// 4×4 with stride 2 reads even and odd rows and columns apart: four maps of half the side, each with a 2×2 filter.
+function conv4({shape: [n], data: W}, {data: b}) {
+  return x => {
+    const f = framed(x, 1, 1), S = x.side/2, P = S + 1, out = map(n, S), sum = new Float64Array(P*S - 1)
+    const quarter = new Float64Array(x.c*4*P*P)
+    for (let i = 0, k = 0; i < x.c; i++)
+      for (let q = 0; q < 4; q++)
+        for (let r = 0; r < P; r++)
+          for (let s = 0; s < P; s++) quarter[k++] = f.data[(i*2*P + 2*r + (q >> 1))*2*P + 2*s + (q & 1)]
+    for (let o = 0; o < n; o++) {
+      sum.fill(b[o])
+      for (let i = 0; i < x.c; i++)
+        for (let q = 0; q < 4; q++) {
+          const k = 16*(o*x.c + i) + 4*(q >> 1) + (q & 1)
+          add4(sum, sum.length, quarter, (4*i + q)*P*P, P, W[k], W[k+2], W[k+8], W[k+10])
+        }
+      cut(sum, P, out.data, o*S*S, S)
+    }
+    return out
+  }
+}
+
+// The transpose of that: the pixels at even and odd rows and columns of the output each come from a 2×2 filter.
+function transpose4({shape: [, n], data: W}, {data: b}) {
+  return x => {
+    const f = framed(x, 1, 1), P = f.side, S = x.side, out = map(n, 2*S), sum = new Float64Array(P*S - 2)
+    for (let o = 0; o < n; o++)
+      for (let q = 0; q < 4; q++) {
+        const r = q >> 1, s = q & 1
+        sum.fill(b[o])
+        for (let i = 0; i < x.c; i++) {
+          const k = 16*(i*n + o) + 4*(3 - r) + 3 - s
+          add4(sum, sum.length, f.data, i*P*P + r*P + s, P, W[k], W[k-2], W[k-8], W[k-10])
+        }
+        cut(sum, P, out.data, o*4*S*S + r*2*S + s, S, 2, 2*S)
+      }
+    return out
+  }
+}
+
+function maxpool(x) {
+  const S = x.side/2, out = map(x.c, S)
+  for (let k = 0; k < out.data.length; k++) {
+    const q = (Math.floor(k/S)*2*x.side) + 2*(k%S), d = x.data
+    out.data[k] = Math.max(d[q], d[q+1], d[q+x.side], d[q+x.side+1])
+  }
+  return out
+}
+
+function nearest(x) {
+  const S = 2*x.side, out = map(x.c, S)
+  for (let r = 0; r < x.c*S; r++) for (let j = 0; j < S; j++) out.data[r*S + j] = x.data[(r >> 1)*x.side + (j >> 1)]
+  return out
+}
+
+function pixelshuffle(x) {
+  const S = 2*x.side, out = map(x.c/4, S)
+  for (let k = 0; k < out.data.length; k++) {
+    const j = k%S, i = Math.floor(k/S)%S, o = Math.floor(k/S/S)
+    out.data[k] = x.data[((4*o + 2*(i & 1) + (j & 1))*x.side + (i >> 1))*x.side + (j >> 1)]
+  }
+  return out
+}
+
+function cropped(x, side) {
+  if (x.side === side) return x
+  const out = map(x.c, side)
+  for (let r = 0; r < x.c*side; r++) {
+    const at = (Math.floor(r/side)*x.side + r%side)*x.side
+    out.data.set(x.data.subarray(at, at + side), r*side)
+  }
+  return out
+}
+
+// Each channel times a number plus a number.
+function scaled(x, mean, factor, shift) {
+  const n = x.side**2, out = map(x.c, x.side)
+  for (let k = 0; k < out.data.length; k++) { const c = Math.floor(k/n); out.data[k] = (x.data[k] - mean[c])*factor[c] + shift[c] }
+  return out
+}
+
+function batchNorm(weight, bias, mean, variance) { // with the running statistics of the training
+  const factor = Float64Array.from(weight.data, (w, c) => w/Math.sqrt(variance.data[c] + 1e-5))
+  return x => scaled(x, mean.data, factor, bias.data)
+}
+
+function groupNorm(weight, bias) {
+  return x => {
+    const groups = gcd(x.c, 8), n = x.data.length/groups, per = x.c/groups, mean = new Float64Array(x.c), factor = new Float64Array(x.c)
+    for (let g = 0; g < groups; g++) {
+      const part = x.data.subarray(g*n, (g + 1)*n), m = part.reduce((a, b) => a + b, 0)/n
+      const v = part.reduce((a, b) => a + (b - m)**2, 0)/n
+      for (let c = g*per; c < (g + 1)*per; c++) { mean[c] = m; factor[c] = weight.data[c]/Math.sqrt(v + 1e-5) }
+    }
+    return scaled(x, mean, factor, bias.data)
+  }
+}
+
+const gcd = (a, b) => b ? gcd(b, a%b) : a
+
+// erf by its series where that converges quickly: all terms have one sign, so nothing cancels.
+export function erf(x) {
+  if (Math.abs(x) > 5.5) return Math.sign(x)
+  let term = 2*x*Math.exp(-x*x)/Math.sqrt(Math.PI), sum = term
+  for (let n = 1; Math.abs(term) > 1e-17*Math.abs(sum); n++) sum += term *= 2*x*x/(2*n + 1)
+  return sum
+}
+
+const ACTIVATIONS = {
+  relu: v => v > 0 ? v : 0,
+  leaky_relu: v => v > 0 ? v : 0.01*v,
+  silu: v => v/(1 + Math.exp(-v)),
+  gelu: v => 0.5*v*(1 + erf(v*Math.SQRT1_2)),
+}
+const activate = name => x => {
+  const out = map(x.c, x.side), f = ACTIVATIONS[name], d = x.data
+  if (name === 'relu') for (let k = 0; k < d.length; k++) out.data[k] = d[k] > 0 ? d[k] : 0
+  else for (let k = 0; k < d.length; k++) out.data[k] = f(d[k])
+  return out
+}
+
+const chain = layers => x => layers.reduce((h, f) => f(h), x)
+const flat = x => map(x.data.length, 1, x.data)
+
+// ── Networks: the layers that config.json describes, filled from the tensors ─────────────────────────────────────────────────────────
+
+class Filler { // hands out tensors by name and remembers which were asked for
+  constructor(tensors) { this.left = new Map(tensors) }
+  take(name, ...shape) {
+    const t = this.left.get(name)
+    if (!t) throw new InputError(`the weights do not fit config.json: ${name} is missing`)
+    if (t.shape.join() !== shape.join())
+      throw new InputError(`the weights do not fit config.json: ${name} is (${t.shape}), expected (${shape})`)
+    this.left.delete(name)
+    return t
+  }
+  pair(name, n, ...shape) { return [this.take(name + '.weight', n, ...shape), this.take(name + '.bias', n)] }
+  done() {
+    for (const name of this.left.keys()) throw new InputError(`the weights do not fit config.json: ${name} is not in such a model`)
+  }
+}
+
+function normAct(fill, name, c, {norm, activation}) {
+  const act = activate(activation)
+  if (norm === 'none') return act
+  if (norm === 'group') return chain([groupNorm(...fill.pair(name + '.0', c)), act])
+  const stats = ['running_mean', 'running_var'].map(s => fill.take(`${name}.0.${s}`, c))
+  fill.take(`${name}.0.num_batches_tracked`)
+  return chain([batchNorm(...fill.pair(name + '.0', c), ...stats), act])
+}
+
+function resBlock(fill, name, c, config) {
+  const conv = i => conv3(...fill.pair(`${name}.layers.${i}`, c, c, 3, 3))
+  const f = chain([normAct(fill, name + '.layers.0', c, config), conv(1), normAct(fill, name + '.layers.2', c, config), conv(3)])
+  return x => { const y = f(x); for (let k = 0; k < y.data.length; k++) y.data[k] += x.data[k]; return y }
+}
+
+function downsample(fill, name, cIn, cOut, kind) {
+  const layers = kind === 'stride' ? [conv4(...fill.pair(name + '.layers.0', cOut, cIn, 4, 4))]
+    : [conv3(...fill.pair(name + '.layers.0', cOut, cIn, 3, 3)), maxpool]
+  return chain([x => x.side%2 ? framed(x, 0, 1) : x, ...layers]) // an odd side gets one more row and column of zeros
+}
+
+function upsample(fill, name, cIn, cOut, size, kind) {
+  let layers
+  if (kind === 'transpose') layers = [transpose4(fill.take(name + '.layers.0.weight', cIn, cOut, 4, 4), fill.take(name + '.layers.0.bias', cOut))]
+  else if (kind === 'nearest') layers = [nearest, conv3(...fill.pair(name + '.layers.1', cOut, cIn, 3, 3))]
+  else layers = [conv3(...fill.pair(name + '.layers.0', 4*cOut, cIn, 3, 3)), pixelshuffle]
+  return chain([...layers, x => cropped(x, size)])
+}
+
+const stages = ({image_size, width, depth}) => ({
+  sizes: Array.from({length: depth + 1}, (_, i) => Math.ceil(image_size/2**i)),
+  widths: Array.from({length: depth}, (_, i) => Math.min(width*2**i, Math.max(width, 512))),
+})
+
+const blocks = (fill, name, i, c, config) => // the residual blocks of stage i, counted from 0
+  config.block_stages === 'all' || i === config.depth - 1
+    ? Array.from({length: config.num_blocks}, (_, j) => resBlock(fill, `${name}.block${i + 1}_${j + 1}`, c, config)) : []
+
+function hidden(fill, name, n, {width, depth, activation}) {
+  return Array.from({length: depth}, (_, i) => chain([
+    linear(...fill.pair(`${name}.hidden${i + 1}.0`, width, i ? width : n)), activate(activation)]))
+}
+
+function buildEncoder(fill, config, cIn) {
+  const name = 'encoder.layers', {sizes, widths} = stages(config), layers = [], d = config.depth
+  let n = cIn*config.image_size**2
+  if (config.architecture === 'mlp') { layers.push(flat, ...hidden(fill, name, n, config)); n = config.width }
+  else {
+    widths.forEach((w, i) => {
+      const c = i ? widths[i - 1] : cIn
+      if (i) layers.push(normAct(fill, `${name}.act${i}`, c, config))
+      layers.push(downsample(fill, `${name}.down${i + 1}`, c, w, config.downsample), ...blocks(fill, name, i, w, config))
+    })
+    layers.push(normAct(fill, `${name}.act${d}`, widths[d - 1], config), flat)
+    n = widths[d - 1]*sizes[d]**2
+  }
+  return chain([...layers, linear(...fill.pair(name + '.mu_logvar', 2*config.latent_dim, n))])
+}
+
+function buildDecoder(fill, config, nIn, cOut) {
+  const name = 'decoder.layers', {sizes, widths} = stages(config), d = config.depth, size = config.image_size
+  if (config.architecture === 'mlp') return chain([
+    ...hidden(fill, name, nIn, config), linear(...fill.pair(name + '.linear', cOut*size*size, config.width)), x => map(cOut, size, x.data)])
+  const side = sizes[d], top = widths[d - 1]
+  const layers = [linear(...fill.pair(name + '.linear', top*side*side, nIn)), x => map(top, side, x.data)]
+  for (let i = d - 1; i >= 0; i--)
+    layers.push(...blocks(fill, name, i, widths[i], config), normAct(fill, `${name}.act${i + 1}`, widths[i], config),
+      upsample(fill, `${name}.up${i + 1}`, widths[i], i ? widths[i - 1] : cOut, sizes[i], config.upsample))
+  return chain(layers)
+}
+
+// ── Likelihoods: from the decoder's numbers to log p(x|z), a mean and draws ──────────────────────────────────────────────────────────
+// `logProb(a, x, s)`, `mean(a, s)` and `draw(a, s, random)` look at one pixel: a is the decoder's number, s the log-scale, if there is one.
+
+export const softplus = v => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)))
+export const sigmoid = v => 1/(1 + Math.exp(-v))
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high)
+
+// Soft bounds of a learned log-scale: 0.001 to 10 pixel ranges
+const LOW = Math.log(1e-3), HIGH = Math.log(10)
+export const boundLogScale = raw => LOW + softplus(HIGH - LOW - softplus(HIGH - raw))
+function unboundLogScale(s) {
+  const inverse = y => y + Math.log(-Math.expm1(-y))
+  return HIGH - inverse(HIGH - LOW - inverse(s - LOW))
+}
+
+const inUnit = {range: 'pixels in [0,1]', accepts: x => x >= 0 && x <= 1}
+const bernoulli = {
+  range: 'pixels that are 0 or 1', accepts: x => x === 0 || x === 1,
+  logProb: (a, x) => x*a - softplus(a),
+  mean: sigmoid,
+  draw: (a, s, random) => random.uniform() < sigmoid(a) ? 1 : 0,
+}
+const gaussian = {
+  ...inUnit, hasScale: true,
+  logProb: (a, x, s) => -0.5*((x - a)*Math.exp(-s))**2 - s - 0.5*Math.log(2*Math.PI),
+  mean: a => a,
+  draw: (a, s, random) => a + Math.exp(s)*random.normal(),
+}
+const laplace = {
+  ...inUnit, hasScale: true,
+  logProb: (a, x, s) => -Math.abs(x - a)*Math.exp(-s) - s - Math.log(2),
+  mean: a => a,
+  draw: (a, s, random) => { const u = random.uniform() - 0.5; return a - Math.exp(s)*Math.sign(u)*Math.log1p(-2*Math.abs(u)) },
+}
+const continuousBernoulli = { // proportional to exp(a·x) on [0,1]; near a = 0 a series takes the place of 0/0
+  ...inUnit,
+  logProb: (a, x) => {
+    if (Math.abs(a) < 0.5) return (x - 0.5)*a - a**2/24 + a**4/2880 - a**6/181440
+    const b = Math.abs(a)
+    return Math.log(b) - b*Math.abs(x - (a > 0)) - Math.log(-Math.expm1(-b))
+  },
+  mean: a => {
+    if (Math.abs(a) < 0.5) return 0.5 + a/12 - a**3/720 + a**5/30240
+    const b = Math.abs(a), far = -1/Math.expm1(-b) - 1/b
+    return a > 0 ? far : 1 - far
+  },
+  draw: (a, s, random) => {
+    const b = Math.max(Math.abs(a), 1e-6), d = -Math.log1p(random.uniform()*Math.expm1(-b))/b
+    return a > 0 ? 1 - d : d
+  },
+}
+const logSigmoid = v => -softplus(-v)
+const discretizedLogistic = top => { // grey levels k/top; the outer two take the tails
+  const level = x => clamp(roundEven(x*top), 0, top)
+  return {
+    range: `the ${top + 1} grey levels k/${top}`, hasScale: true, level: x => level(x)/top,
+    accepts: x => Math.abs(x - level(x)/top) < 1e-4 || Math.abs(x - Math.round(255*level(x)/top)/255) < 1e-4,
+    logProb: (a, x, s) => {
+      const k = level(x), centre = (k/top - a)*Math.exp(-s), h = 0.5/top*Math.exp(-s)
+      const below = logSigmoid(h + centre), above = logSigmoid(h - centre)
+      return k === 0 ? below : k === top ? above : below + above + Math.log(-Math.expm1(-2*h))
+    },
+    mean: (a, s) => {
+      let sum = 0
+      for (let j = 1; j <= top; j++) sum += sigmoid((a - (j - 0.5)/top)*Math.exp(-s))
+      return sum/top
+    },
+    draw: (a, s, random) => { const u = random.uniform(); return level(a + Math.exp(s)*Math.log(u/(1 - u)))/top },
+  }
+}
+const roundEven = v => { const r = Math.round(v); return Math.abs(v%1) === 0.5 && r%2 ? r - 1 : r }
+
+function buildLikelihood(fill, {likelihood_type: type, scale, scale_mode: mode, num_levels}) {
+  const families = {
+    bernoulli, gaussian, laplace, continuous_bernoulli: continuousBernoulli, discretized_logistic: discretizedLogistic(num_levels - 1),
+    bce: {...bernoulli, ...inUnit, draw: null}, mse: gaussian, l1: laplace}
+  const one = families[type], ownScale = one.hasScale && type !== 'mse' && type !== 'l1'
+  if (!ownScale) return {...one, perChannel: 1, logScale: () => 0}
+  if (mode === 'fixed') return {...one, perChannel: 1, logScale: () => Math.log(scale)}
+  if (mode === 'learned') {
+    const s = boundLogScale(fill.take('likelihood.log_scale').data[0])
+    return {...one, perChannel: 1, logScale: () => s}
+  }
+  const start = unboundLogScale(Math.log(scale)) // per pixel: the second half of the channels
+  return {...one, perChannel: 2, logScale: (params, k) => boundLogScale(params[params.length/2 + k] + start)}
+}
+
+// ── The VAE ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export class VAE {
+  constructor(config, {tensors, notes = {}}) { // the text of config.json; what readSafetensors returns
+    const c = this.config = readConfig(config), fill = new Filler(tensors)
+    if ((c.decoder_labels || c.encoder_labels !== 'none') && !c.num_classes) throw new InputError('config.json: the model takes labels, but num_classes is 0')
+    const deepest = Math.ceil(Math.log2(c.image_size)) - 1
+    if (c.architecture === 'conv' && c.depth > deepest)
+      throw new InputError(`config.json: depth must be 1 to ${deepest} for images of ${c.image_size} pixels, got ${c.depth}`)
+    this.notes = notes
+    this.numPixels = c.channels*c.image_size**2
+    this.likelihood = buildLikelihood(fill, c)
+    this.encoder = buildEncoder(fill, c, c.channels + {none: 0, channel: 1, onehot: c.num_classes}[c.encoder_labels])
+    this.decoder = buildDecoder(fill, c, c.latent_dim + (c.decoder_labels ? c.num_classes : 0), c.channels*this.likelihood.perChannel)
+    fill.done()
+  }
+
+  get takesLabels() { return this.config.decoder_labels || this.config.encoder_labels !== 'none' }
+
+  checkLabel(y) {
+    const k = this.config.num_classes
+    if (!Number.isInteger(y) || y < 0 || y >= k) throw new InputError(`this model needs a label, 0 to ${k - 1}`)
+    return y
+  }
+
+  // Mean and log-variance of q(z|x). x: pixels in [0,1], channels first; y: a label, for a model that takes one
+  encode(x, y) {
+    const c = this.config, size = c.image_size, planes = {none: 0, channel: 1, onehot: c.num_classes}[c.encoder_labels]
+    if (x.length !== this.numPixels) throw new InputError(`this model takes images of ${c.channels}×${size}×${size}, got ${x.length} numbers`)
+    const h = map(c.channels + planes, size), at = x.length
+    h.data.set(x)
+    if (planes === 1 && c.encoder_labels === 'channel') h.data.fill(c.label_factor*this.checkLabel(y)/c.num_classes, at)
+    else if (planes) { const k = at + this.checkLabel(y)*size*size; h.data.fill(c.label_factor, k, k + size*size) }
+    const {data} = this.encoder(h)
+    return {mu: data.subarray(0, c.latent_dim), logvar: data.subarray(c.latent_dim)}
+  }
+
+  // Parameters of p(x|z), before activation
+  decode(z, y) {
+    const c = this.config
+    if (z.length !== c.latent_dim) throw new InputError(`this model takes codes of ${c.latent_dim} numbers, got ${z.length}`)
+    if (!c.decoder_labels) return this.decoder(map(z.length, 1, Float64Array.from(z))).data
+    const zy = new Float64Array(z.length + c.num_classes)
+    zy.set(z)
+    zy[z.length + this.checkLabel(y)] = 1
+    return this.decoder(map(zy.length, 1, zy)).data
+  }
+
+  // log p(x|z) in nats; pixels out of the likelihood's range are an InputError
+  logProb(params, x) {
+    const p = this.likelihood
+    let sum = 0
+    for (let k = 0; k < x.length; k++) {
+      if (!p.accepts(x[k])) throw new InputError(`this model takes ${p.range}, got ${x[k]}`)
+      sum += p.logProb(params[k], x[k], p.logScale(params, k))
+    }
+    return sum
+  }
+
+  // Mean of p(x|z), not clipped
+  mean(params) { return Float64Array.from({length: this.numPixels}, (_, k) => this.likelihood.mean(params[k], this.likelihood.logScale(params, k))) }
+
+  // A draw from p(x|z)
+  draw(params, random) {
+    if (!this.likelihood.draw) throw new InputError('bce is not a likelihood and has no draws')
+    return Float64Array.from({length: this.numPixels}, (_, k) => this.likelihood.draw(params[k], this.likelihood.logScale(params, k), random))
+  }
+
+  // Grey or clipped pixels in the range that the likelihood accepts
+  fit(x) {
+    if (this.config.likelihood_type === 'bernoulli') return Float64Array.from(x, v => v >= 0.5 ? 1 : 0)
+    return Float64Array.from(x, v => (this.likelihood.level ?? (w => w))(clamp(v, 0, 1)))
+  }
+
+  // The evidence lower bound of one image and its parts, in nats, at z = mu + std·eps
+  bound(x, {y, eps, code = this.encode(x, y)}) {
+    const {mu, logvar} = code, rateDims = mu.map((m, i) => 0.5*(m*m + Math.exp(logvar[i]) - 1 - logvar[i]))
+    const z = mu.map((m, i) => m + Math.exp(0.5*logvar[i])*eps[i])
+    const params = this.decode(z, y), distortion = -this.logProb(params, x), rate = rateDims.reduce((a, b) => a + b, 0)
+    return {elbo: -(distortion + rate), distortion, rate, rateDims, mu, logvar, z, params}
+  }
+}
+
+// Density of a code under the prior N(0,I), in nats
+export const logPrior = z => z.reduce((s, v) => s - 0.5*v*v - 0.5*Math.log(2*Math.PI), 0)
+
+// Load a model from the address of a folder.
+export async function loadVAE(folder, base) {
+  const root = new URL(folder.replace(/\/*$/, '/'), base ?? globalThis.location?.href)
+  const get = async name => {
+    let answer
+    try { answer = await fetch(new URL(name, root)) } catch { throw new InputError(`${new URL(name, root)} cannot be reached`) }
+    if (!answer.ok) throw new InputError(`${new URL(name, root)} is not there (status ${answer.status})`)
+    return answer
+  }
+  const [config, weights] = await Promise.all([get('config.json').then(a => a.text()), get('model.safetensors').then(a => a.arrayBuffer())])
+  return new VAE(config, readSafetensors(weights))
+}
+
+// ── Noise by a seed ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export class Random { // sfc32: 128 bits of state, a period of at least 2^32; normal numbers by Box and Muller
+  constructor(seed) {
+    this.s = [seed | 0, seed/2**32 | 0, 0x9e3779b9 | 0, 1]
+    for (let i = 0; i < 15; i++) this.bits()
+  }
+  bits() {
+    const s = this.s, t = (s[0] + s[1] | 0) + s[3] | 0
+    s[3] = s[3] + 1 | 0
+    s[0] = s[1] ^ s[1] >>> 9
+    s[1] = s[2] + (s[2] << 3) | 0
+    s[2] = (s[2] << 21 | s[2] >>> 11) + t | 0
+    return t >>> 0
+  }
+  uniform() { return (this.bits() + 0.5)/2**32 } // never 0, never 1
+  normal() { return Math.sqrt(-2*Math.log(this.uniform()))*Math.cos(2*Math.PI*this.uniform()) }
+  normals(n) { return Float64Array.from({length: n}, () => this.normal()) }
+}
