@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_choice', 'check_range', 'quoted', 'shown', 'user_path', 'write_whole', 'clear_temporaries',
-           'lock_folder', 'safe_output', 'no_display', 'speaks']
+           'lock_folder', 'safe_output', 'no_display', 'speaks', 'with_bar']
 
 # %% ../nbs/30_core.ipynb #30c0re03
 import difflib, errno, io, os, re, sys, time, uuid
@@ -230,3 +230,18 @@ class _Tolerant(io.TextIOWrapper):
 def speaks()->bool:
     "Does this process talk to the user? Of several on a machine, the first one does."
     return os.environ.get('LOCAL_RANK', '0') == '0'
+
+# %% ../nbs/30_core.ipynb #30bar002
+def with_bar(
+    items,              # What is gone through, one by one
+    progress:bool=True, # Is a bar wanted?
+    total:int=None,     # How many items there are (default: their length)
+    least:int=5,        # With fewer there is no bar
+):                      # The same items
+    "A progress bar where someone can see it: in a terminal or a notebook."
+    from fastcore.imports import IN_NOTEBOOK
+    isatty = getattr(sys.stdout, 'isatty', bool) # there may be no stdout at all
+    total = len(items) if total is None else total
+    if not progress or total < least or not (IN_NOTEBOOK or isatty()): return items
+    from fastprogress.fastprogress import ConsoleProgressBar, ProgressBar
+    return (ConsoleProgressBar if isatty() else ProgressBar)(items, total=total, leave=False)

@@ -26,7 +26,8 @@ from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from .config import BINARIZE, DATASETS, SPLITS, DataConfig, check_shape
-from .core import InputError, check_choice, check_range, shown, user_path, write_whole
+from .core import (InputError, check_choice, check_range, shown, user_path,
+                            with_bar, write_whole)
 
 # %% ../nbs/32_data.ipynb #eaf04d8c
 def to_bytes(
@@ -271,14 +272,6 @@ def _skipped_line(bad, n):
     more = f' and {len(bad) - 3} more' if len(bad) > 3 else ''
     return f'skipped {len(bad)} of {n} files: {names}{more}'
 
-def _with_progress(items, total, progress=True):
-    "Show a progress bar for 500 items or more when a terminal or a notebook is attached."
-    from fastcore.imports import IN_NOTEBOOK
-    seen = IN_NOTEBOOK or sys.stdout and sys.stdout.isatty()
-    if not progress or total < 500 or not seen: return items
-    from fastprogress.fastprogress import progress_bar
-    return progress_bar(items, total=total, leave=False)
-
 # %% ../nbs/32_data.ipynb #8ad2816f
 def _decode_to(file, paths, image_size, channels, crop, num_workers, progress):
     "Decode `paths` with several threads, into the array `file`; when that fails, nothing is left."
@@ -300,7 +293,7 @@ def _decode_to(file, paths, image_size, channels, crop, num_workers, progress):
         write_header(f, n)
         ahead = _map_ahead(decode, range(0, n, step), num_workers, 2*num_workers)
         with closing(ahead) as chunks:
-            rows = _with_progress(chain.from_iterable(chunks), n, progress)
+            rows = with_bar(chain.from_iterable(chunks), progress, n, 500)
             for i,row in enumerate(rows):
                 if isinstance(row, str): bad.append((i, row))
                 else: f.write(row)

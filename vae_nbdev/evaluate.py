@@ -4,22 +4,21 @@
 
 # %% auto #0
 __all__ = ['NUMBERS_AT_ONCE', 'METRICS', 'UNITS', 'Estimate', 'mean_error', 'evaluating', 'bound_images', 'rate_distortion',
-           'linear_vae', 'fill', 'log_weights', 'log_prior', 'log_px', 'importance_sums', 'with_bar', 'kind_of',
-           'check_likelihood', 'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim',
-           'dequantize', 'is_discrete', 'active_units', 'fit_q', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics',
-           'fid', 'latent_accuracy', 'notes', 'measure', 'evaluate', 'as_json', 'versions', 'format_table']
+           'linear_vae', 'fill', 'log_weights', 'log_prior', 'log_px', 'importance_sums', 'kind_of', 'check_likelihood',
+           'importance_estimate', 'importance_nll', 'monte_carlo_error', 'bits_per_dim', 'dequantize', 'is_discrete',
+           'active_units', 'fit_q', 'Gap', 'elbo_at', 'amortization_gap', 'image_metrics', 'fid', 'latent_accuracy',
+           'notes', 'measure', 'evaluate', 'as_json', 'versions', 'format_table']
 
 # %% ../nbs/08_evaluate.ipynb #0f9046c0
-import math, sys
+import math
 from contextlib import contextmanager
 from platform import python_version
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from fastcore.imports import IN_NOTEBOOK
 from . import __version__
 from .config import VAEConfig
-from .core import InputError, check_choice, check_range
+from .core import InputError, check_choice, check_range, with_bar
 from .data import Batches, to_bytes
 from .elbo import LinearGaussianVAE, iwae_bound, kl_normal, log_normal, reparameterize
 from .features import need
@@ -163,17 +162,6 @@ def importance_sums(
     return total[0], total[1]
 
 # %% ../nbs/08_evaluate.ipynb #f2c0fa88
-def with_bar(
-    batches,            # Something with a length
-    progress:bool=True, # Is a bar wanted?
-):                      # The same things, one by one
-    "A progress bar where someone can see it: a terminal or notebook, for 5 batches or more."
-    from vae_nbdev.tracking import NotebookBar, TerminalBar
-    isatty = getattr(sys.stdout, 'isatty', bool) # there may be no stdout at all
-    bar = TerminalBar if isatty() else NotebookBar if IN_NOTEBOOK else None
-    if not bar or not progress or len(batches) < 5: return batches
-    return bar(batches, total=len(batches), leave=False)
-
 def kind_of(
     model, # Model to name
 )->str:    # The setting `likelihood_type` where it has one, else the class of its likelihood

@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
-from .core import InputError, check_choice, check_range, quoted, shown, user_path
+from .core import (InputError, check_choice, check_range, quoted, shown, user_path,
+                            with_bar)
 from .data import Batches
 from .device import TrainingError
 from .elbo import log_normal, reparameterize
-from .evaluate import evaluating, mean_error, with_bar
+from .evaluate import evaluating, mean_error
 from .loss import full_precision, noise
 from .weights import check_header, load_weights, read_notes, save_weights
 
