@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .config import TrainConfig
 from .core import InputError, quoted
 from .data import Batches, is_mapped
+from .parts import Stream, as_batches
 
 # %% ../nbs/43_device.ipynb #43dev006
 PRECISIONS = dict(bf16=torch.bfloat16, fp16=torch.float16)
@@ -88,9 +89,8 @@ def on_device(
     part:tuple=(0, 1),   # `(k, m)`: the k-th of m parts of each batch
 )->Batches:              # A copy: setting its epoch leaves the caller's alone
     "The same batches, kept and cut on a device; images that are read from a file stay there."
-    if not isinstance(batches, Batches):
-        raise InputError(f'the trainer takes Batches of images, got a {type(batches).__name__}: '
-                         'Batches(images, labels) makes them of uint8 images')
+    batches = as_batches(batches)
+    if isinstance(batches, Stream): return batches.alone(part)
     moved = copy.copy(batches)
     moved.part = part
     if is_mapped(batches.images): return moved

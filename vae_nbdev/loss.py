@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from .config import MAX_SCALE, MIN_SCALE, check_scale
 from .core import InputError, check_choice, quoted
+from .parts import PARTS
 
 # %% ../nbs/04_loss.ipynb #d15a8b9c
 class BetaEff(NamedTuple):
@@ -402,7 +403,8 @@ def make_likelihood(
     channels:int=1,         # Channels that the images must have; None: any number
 )->Likelihood:              # The likelihood
     "Build a likelihood by its name."
-    cls = LIKELIHOODS[check_choice(likelihood_type, LIKELIHOODS, 'likelihood_type')]
+    known = LIKELIHOODS | PARTS['likelihood_type'] # and those of one's own
+    cls = known[check_choice(likelihood_type, known, 'likelihood_type')]
     scaled = dict(discretized_logistic=(scale, scale_mode, num_levels),
                   gaussian=(scale, scale_mode), laplace=(scale, scale_mode))
     likelihood = cls(*scaled.get(likelihood_type, ()))

@@ -23,6 +23,7 @@ from .device import TrainingError
 from .elbo import log_normal, reparameterize
 from .evaluate import evaluating, mean_error
 from .loss import full_precision, noise
+from .parts import PARTS
 from .weights import check_header, load_weights, read_notes, save_weights
 
 # %% ../nbs/10_priors.ipynb #10pri010
@@ -542,7 +543,8 @@ def make_prior(
     **settings      # num_classes and those of its kind
 )->Prior:
     "A prior that knows nothing yet, by name."
-    cls = PRIORS[check_choice(kind, PRIORS, 'prior')]
+    kinds = PRIORS | PARTS['prior'] # and those of one's own
+    cls = kinds[check_choice(kind, kinds, 'prior')]
     known = 'num_classes', *cls.own
     for name in settings: check_choice(name, known, f'setting of a {kind} prior')
     return cls(latent_dim, **settings)

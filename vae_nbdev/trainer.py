@@ -20,6 +20,7 @@ from .core import InputError
 from .data import Batches
 from .device import Place, TrainingError, out_of_memory
 from .loss import beta_at, free_bits
+from .parts import Stream
 from .vae import VAE, Bound
 
 # %% ../nbs/06_trainer.ipynb #b62463b7
@@ -94,8 +95,8 @@ class Trainer:
     "Fit a model that gives a bound to batches of images."
     def __init__(self,
         model:VAE,                        # Model to train, in place; seed before building it
-        train:Batches,                    # Training batches
-        valid:Batches,                    # Validation batches
+        train:Batches,                    # Training batches, or an iterable of one's own
+        valid:Batches,                    # Validation batches, of either kind
         config:TrainConfig=TrainConfig(), # Settings
         callbacks:list=(),                # Those who listen to the hooks
         folder:Path=None,                 # Where trackers may write
@@ -117,12 +118,12 @@ class Trainer:
             self.optimizer = self.accelerator.prepare(self.optimizer)
         self.net = self.place.wrap(self.model)
         averaged = copy.deepcopy(self.model).requires_grad_(False) if config.ema_decay else None
-        self.average, self.num_steps = averaged, config.num_epochs*len(train)
+        self.average, self.num_steps = averaged, config.num_epochs*len(self.train)
         self.epoch, self.step, self.midway, self.history = 0, 0, False, []
         self.beta, self.feature_weight, self.grad_norms = 0., 0., []
         self.latent_rates = torch.zeros(math.prod(model.latent_shape))
         self.look_every = 1 if self.device.type == 'cpu' else 50 # steps
-        self.norm_every = max(1, len(train)//20) # steps, where nothing is clipped
+        self.norm_every = max(1, len(self.train)//20) # steps, where nothing is clipped
 
     @property
     def final(self):
@@ -290,6 +291,7 @@ def begin(self:Trainer
 )->tuple: # The time on the clock, and the steps taken so far
     "Begin an epoch, or go on in the middle of one, with the model in training mode."
     if not self.midway: self.begin_epoch()
+    if not self.step and isinstance(self.train, Stream): self.call('warn', self.train.lost)
     self.midway = False
     self.model.train()
     return perf_counter(), self.step

@@ -21,6 +21,7 @@ from .decoder import ConvDecoder, MLPDecoder
 from .elbo import kl_normal_dims, log_normal, reparameterize
 from .encoder import ConvEncoder, MLPEncoder
 from .loss import make_likelihood
+from .parts import PARTS
 from .plot import draw_stages
 from .weights import find_model, load_folder, save_folder
 
@@ -42,6 +43,9 @@ def build_networks(
     enc = c.image_size, c.channels + c.label_channels, c.latent_dim, c.width, c.depth
     dec = c.image_size, c.channels*params_per_channel, c.latent_dim + c.label_dims, c.width, c.depth
     act = dict(activation=c.activation)
+    if c.architecture in PARTS['architecture']: # one's own
+        encoder, decoder = PARTS['architecture'][c.architecture]
+        return encoder(c), decoder(c, params_per_channel)
     if c.architecture == 'mlp': return MLPEncoder(*enc, **act), MLPDecoder(*dec, **act)
     shared = dict(num_blocks=c.num_blocks, block_stages=c.block_stages, norm=c.norm, **act)
     return (ConvEncoder(*enc, downsample=c.downsample, **shared),
@@ -262,7 +266,9 @@ def architecture(
         def note(m, i, out): stages.append(Stage(part, name, tuple(out.shape[1:]), num))
         return layer.register_forward_hook(note)
     for part in ('encoder', 'decoder'):
-        hooks += [watch(part, *child) for child in getattr(model, part).layers.named_children()]
+        net = getattr(model, part)
+        layers = getattr(net, 'layers', net) # a network of one's own may hold them itself
+        hooks += [watch(part, *child) for child in layers.named_children()]
     x = torch.zeros(1, *model.image_shape, device=device)
     y = torch.zeros(1, dtype=torch.long, device=device)
     try: # in evaluation mode: a batch norm would learn from the black image
