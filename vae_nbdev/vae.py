@@ -21,7 +21,7 @@ from .decoder import ConvDecoder, MLPDecoder
 from .elbo import kl_normal_dims, log_normal, reparameterize
 from .encoder import ConvEncoder, MLPEncoder
 from .loss import make_likelihood
-from .parts import PARTS
+from .parts import PARTS, build_own
 from .plot import draw_stages
 from .weights import find_model, load_folder, save_folder
 
@@ -43,9 +43,7 @@ def build_networks(
     enc = c.image_size, c.channels + c.label_channels, c.latent_dim, c.width, c.depth
     dec = c.image_size, c.channels*params_per_channel, c.latent_dim + c.label_dims, c.width, c.depth
     act = dict(activation=c.activation)
-    if c.architecture in PARTS['architecture']: # one's own
-        encoder, decoder = PARTS['architecture'][c.architecture]
-        return encoder(c), decoder(c, params_per_channel)
+    if c.architecture in PARTS['architecture']: return build_own(c, params_per_channel)
     if c.architecture == 'mlp': return MLPEncoder(*enc, **act), MLPDecoder(*dec, **act)
     shared = dict(num_blocks=c.num_blocks, block_stages=c.block_stages, norm=c.norm, **act)
     return (ConvEncoder(*enc, downsample=c.downsample, **shared),
