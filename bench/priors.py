@@ -1,6 +1,6 @@
 """What does a learned prior give the shipped `mnist` model? ELBO and NLL under N(0,I), a mixture, a flow and flow matching.
 
-Each prior is fitted to codes of the 60,000 dynamically binarised training images, the model's weights untouched, once for each seed. The ELBO is over all
+Each prior is fitted to codes of the dynamically binarised training images, the model's weights untouched, once for each seed. The ELBO is over all
 10,000 test images, one draw each; the NLL over every 20th of them with K draws. All priors weigh the same images and the same draws, so that
 differences are paired. `--keep KIND` writes the prior of the first seed beside the shipped weights. One thread; results/priors.json is
 written after each seed. Kinds that are not asked for keep the numbers that they have there, which were measured on the same images and draws."""
