@@ -214,6 +214,7 @@ function drawPart(root, client) {
     const say = b => {
       paint(seen, b.seen, config)
       paint(recon, b.recon, config)
+      performance.mark('vae-play-bound')
       for (const k of ['rate', 'distortion', 'elbo']) { numbers[k].textContent = nats(b[k]); numbers[k].dataset.nats = b[k] }
       numbers.error.textContent = b.error ? `± ${b.error.toFixed(1)}` : ''
       fillLatents(table, b)
