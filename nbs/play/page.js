@@ -80,7 +80,8 @@ function paint(canvas, image, {channels, image_size: S}, left = 0, top = 0) {
 }
 
 const picture = (S, label, cols = 1, rows = 1) => el('canvas', {
-  width: cols*S + cols - 1, height: rows*S + rows - 1, role: 'img', 'aria-label': label})
+  width: cols*S + cols - 1, height: rows*S + rows - 1, role: 'img', 'aria-label': label,
+  class: cols > 1 && 'many'})
 const figure = (canvas, caption) => el('figure', {}, canvas, el('figcaption', {}, caption))
 const button = (text, onclick, attrs = {}) => el('button', {type: 'button', onclick, ...attrs}, text)
 
@@ -510,8 +511,8 @@ function betaPart(root) {
     client.ask('settings', {beta})
     play.textContent = 'Pause'
   })
-  const turn = slider('beta', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
-  turn.input.setAttribute('aria-label', 'beta, on a logarithmic scale from 0.01 to 100')
+  const turn = slider('beta, the rate’s weight', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
+  turn.input.setAttribute('aria-label', 'beta, the weight of the rate, on a logarithmic scale from 0.01 to 100')
   root.append(el('div', {class: 'controls'}, play, button('Start anew', () => { stop(); play.textContent = 'Train'; play.click() })), turn.row,
     el('div', {class: 'pictures wide'}, figure(codes, 'codes of 400 training digits, z0 to the right, z1 upwards; circles: one and two standard deviations of the prior'),
       figure(grid, 'decoder’s means for codes from −3 to 3'), el('figure', {}, plot, el('figcaption', {}, 'running means of rate and distortion'))), line)
