@@ -112,7 +112,7 @@ def served(server):
 
 
 NATS = "return Object.fromEntries(['rate', 'distortion', 'elbo'].map(k => [k, +document.querySelector(`.number.${k} strong`).dataset.nats]))"
-DONE = "return document.querySelector('[data-part=draw] .summary')?.textContent.startsWith('ELBO')"
+DONE = "return document.querySelector('[data-part=draw]').dataset.state === 'done'"
 PARTS = 'draw', 'move', 'sample', 'path', 'beta'
 
 

@@ -102,7 +102,8 @@ def make_server(
     try: server = ThreadingHTTPServer(('127.0.0.1', port), Handler)
     except OSError as e: raise InputError(f'port {port} is not to be had: {e.strerror}') from None
     server.daemon_threads, server.known = True, known
-    server.url = f'http://127.0.0.1:{server.server_port}/?model=model'
+    name = next((k for k,p in shipped().items() if name_or_path in (k, str(p))), 'model')
+    server.url = f'http://127.0.0.1:{server.server_port}/?model={name}'
     return server
 
 def serve_page(

@@ -54,14 +54,18 @@ function model(folder) { // one worker for each model, made when it is first nee
   return clients.get(folder)
 }
 
-// Run `work` again with the newest arguments once it is done; those in between are dropped.
-function newest(work) {
+// Run `work` again with the newest arguments once it is done; those in between are dropped. `data-state` says whether the part waits.
+function newest(root, work) {
   let busy = false, next = null
   return async function again(...args) {
+    root.dataset.state = 'busy'
     if (busy) { next = args; return }
     busy = true
     try { await work(...args) } finally { busy = false }
-    if (next) { const n = next; next = null; again(...n) }
+    if (!next) { root.dataset.state = 'done'; return }
+    const n = next
+    next = null
+    return again(...n)
   }
 }
 
@@ -76,7 +80,8 @@ function paint(canvas, image, {channels, image_size: S}, left = 0, top = 0) {
 }
 
 const picture = (S, label, cols = 1, rows = 1) => el('canvas', {
-  width: cols*S + cols - 1, height: rows*S + rows - 1, role: 'img', 'aria-label': label})
+  width: cols*S + cols - 1, height: rows*S + rows - 1, role: 'img', 'aria-label': label,
+  class: cols > 1 && 'many'})
 const figure = (canvas, caption) => el('figure', {}, canvas, el('figcaption', {}, caption))
 const button = (text, onclick, attrs = {}) => el('button', {type: 'button', onclick, ...attrs}, text)
 
@@ -91,7 +96,12 @@ function slider(label, {min, max, step, value}, oninput, show = v => nats(v, 2))
   const input = el('input', {type: 'range', id, min, max, step, value, oninput: () => { out.value = show(+input.value); oninput(+input.value) }})
   const text = el('label', {for: id}, label)
   return {input, text, row: el('div', {class: 'slider'}, text, input, out),
-    set(v) { input.value = v; out.value = show(v) }}
+    set(v) { // a code far out gets a longer slider
+      const most = Math.max(Math.abs(min), max, Math.ceil(Math.abs(v)))
+      if (min < 0) { input.min = -most; input.max = most }
+      input.value = v
+      out.value = show(v)
+    }}
 }
 
 // Lines over an axis; each series is {points: [[x, y], …], kind}. Labels say what the axes are, and their ends carry numbers.
@@ -200,11 +210,12 @@ function drawPart(root, client) {
       g.strokeRect(at[0]*zoom + 1, at[1]*zoom + 1, zoom - 2, zoom - 2)
     }
   }
-  const answer = newest(async final => {
+  const answer = newest(root, async final => {
     const x = whole ?? (centre.checked ? pen.centred() : pen.x), y = labelOf(config)
     const say = b => {
       paint(seen, b.seen, config)
       paint(recon, b.recon, config)
+      performance.mark('vae-play-bound')
       for (const k of ['rate', 'distortion', 'elbo']) { numbers[k].textContent = nats(b[k]); numbers[k].dataset.nats = b[k] }
       numbers.error.textContent = b.error ? `± ${b.error.toFixed(1)}` : ''
       fillLatents(table, b)
@@ -312,7 +323,7 @@ function movePart(root, client) {
   const z = new Float64Array(n), line = el('p', {class: 'summary'}), first = el('div', {class: 'sliders'}), rest = el('div', {class: 'sliders'})
   let draw = false, walking = null, seed = 1, sliders = []
   const spread = Math.sqrt(n/2), usual = -0.5*n*(1 + Math.log(2*Math.PI))
-  const show = newest(async () => {
+  const show = newest(root, async () => {
     const r = await client.ask('decode', {z, y: labelOf(config), draw, seed})
     paint(image, r.image, config)
     line.textContent = `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`
@@ -323,7 +334,8 @@ function movePart(root, client) {
     const order = Array.from({length: n}, (_, d) => d)
     if (code) order.sort((a, b) => code.rateDims[b] - code.rateDims[a])
     sliders = order.slice(0, 128).map(d => [d, slider(code ? `z${d} (${code.rateDims[d].toFixed(1)} nats)` : `z${d}`,
-      {min: -4, max: 4, step: 0.05, value: z[d]}, v => { z[d] = v; update() })])
+      {min: -4, max: 4, step: 0.05, value: 0}, v => { z[d] = v; update() })])
+    sliders.forEach(([d, s]) => s.set(z[d]))
     first.replaceChildren(...sliders.slice(0, 8).map(([, s]) => s.row))
     rest.replaceChildren(...sliders.slice(8).map(([, s]) => s.row))
   }
@@ -377,7 +389,7 @@ function samplePart(root, client) {
   const classes = config.decoder_labels ? config.num_classes : twin ? 10 : 0
   let y = classes && query.has('class') && +query.get('class') < classes ? query.get('class') : config.decoder_labels ? '0' : ''
   const grid = picture(S, 'Sixty-four samples', 8, 8), state = el('p', {class: 'summary', 'aria-live': 'polite'})
-  const show = newest(async () => {
+  const show = newest(root, async () => {
     const by = y !== '' && twin ? await model(twin) : client, start = performance.now()
     await by.ask('sample', {n, seed, temperature, y: y === '' ? undefined : +y}, ({i, image}) =>
       paint(grid, image, by.config, i%8*(S + 1), Math.floor(i/8)*(S + 1)))
@@ -430,7 +442,7 @@ function pathPart(root, client) {
     pen.digit(which === 'drawing' ? 3 : +which)
     return (await client.ask('bound', {x: pen.centred(), y: config.num_classes ? Math.min(+which || 0, config.num_classes - 1) : undefined, k: 1, seed: 1})).mu
   }
-  const show = newest(async () => {
+  const show = newest(root, async () => {
     const [a, b] = [await code(ends[0]), await code(ends[1])], t = Array.from({length: STEPS}, (_, i) => i/(STEPS - 1))
     const found = await client.ask('path', {codes: t.map(u => between(a, b, u, spherical)), y: labelOf(config), k: 4, seed: 1})
     found.forEach((f, i) => paint(row, f.image, config, i*(S + 1), 0))
@@ -499,8 +511,8 @@ function betaPart(root) {
     client.ask('settings', {beta})
     play.textContent = 'Pause'
   })
-  const turn = slider('beta', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
-  turn.input.setAttribute('aria-label', 'beta, on a logarithmic scale from 0.01 to 100')
+  const turn = slider('beta, the rate’s weight', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
+  turn.input.setAttribute('aria-label', 'beta, the weight of the rate, on a logarithmic scale from 0.01 to 100')
   root.append(el('div', {class: 'controls'}, play, button('Start anew', () => { stop(); play.textContent = 'Train'; play.click() })), turn.row,
     el('div', {class: 'pictures wide'}, figure(codes, 'codes of 400 training digits, z0 to the right, z1 upwards; circles: one and two standard deviations of the prior'),
       figure(grid, 'decoder’s means for codes from −3 to 3'), el('figure', {}, plot, el('figcaption', {}, 'running means of rate and distortion'))), line)

@@ -17,15 +17,16 @@ function affine(x, n, {data: W, shape: [k, m]}, {data: b}) {
   return y
 }
 
-// From dL/dy to dL/dW and dL/db, which are added to, and dL/dx
-function affineBack(x, dy, n, {data: W, shape: [k, m]}, {grad: dW}, {grad: db}) {
-  const dx = new Float64Array(n*m)
+// From dL/dy to dL/dW and dL/db, which are added to, and dL/dx, where it is wanted
+function affineBack(x, dy, n, {data: W, grad: dW, shape: [k, m]}, {grad: db}, wanted = true) {
+  const dx = new Float64Array(wanted ? n*m : 0)
   for (let r = 0; r < n; r++)
     for (let i = 0; i < k; i++) {
       const g = dy[r*k + i]
       if (g === 0) continue // behind a closed ReLU
       db[i] += g
-      for (let j = 0, w = i*m, q = r*m; j < m; j++) { dW[w + j] += g*x[q + j]; dx[q + j] += g*W[w + j] }
+      for (let j = 0, w = i*m, q = r*m; j < m; j++) dW[w + j] += g*x[q + j]
+      if (wanted) for (let j = 0, w = i*m, q = r*m; j < m; j++) dx[q + j] += g*W[w + j]
     }
   return dx
 }
@@ -75,8 +76,8 @@ export class Trainer {
     for (let k = 0; k < x.length; k++) distortion += (softplus(logits[k]) - x[k]*logits[k])/n
     for (const p of Object.values(this.params)) p.grad.fill(0)
     const dLogits = logits.map((a, k) => (sigmoid(a) - x[k])/n)
-    const dg = reluBack(affineBack(g, dLogits, n, this.layer(3)[0], ...this.layer(3)), g)
-    const dz = affineBack(z, dg, n, this.layer(2)[0], ...this.layer(2))
+    const dg = reluBack(affineBack(g, dLogits, n, ...this.layer(3)), g)
+    const dz = affineBack(z, dg, n, ...this.layer(2))
     const dOut = new Float64Array(2*n*d) // dz/dmu = 1 and dz/dlogvar = std·eps/2; the rate adds mu and (std² − 1)/2
     for (let r = 0; r < n; r++)
       for (let i = 0; i < d; i++) {
@@ -84,8 +85,8 @@ export class Trainer {
         dOut[2*r*d + i] = dz[k] + beta*mu[k]/n
         dOut[(2*r + 1)*d + i] = 0.5*dz[k]*std[k]*eps[k] + 0.5*beta*(std[k]**2 - 1)/n
       }
-    const dh = reluBack(affineBack(h, dOut, n, this.layer(1)[0], ...this.layer(1)), h)
-    affineBack(x, dh, n, this.layer(0)[0], ...this.layer(0))
+    const dh = reluBack(affineBack(h, dOut, n, ...this.layer(1)), h)
+    affineBack(x, dh, n, ...this.layer(0), false)
     return {distortion, rateDims, rate: rateDims.reduce((a, b) => a + b, 0)}
   }
 
