@@ -10,7 +10,7 @@ __all__ = ['SCALES', 'TOTALS', 'TERMS', 'IN_WORDS', 'KLS', 'LIKELIHOOD_OF', 'OVE
            'value_findings', 'size_findings', 'together_findings', 'settle', 'check_claims', 'audit', 'in_lines',
            'trained', 'named', 'pick', 'weighted', 'forward_loss', 'find_parts', 'audit_draw']
 
-# %% ../nbs/44_audit.ipynb #24867d8f
+# %% ../nbs/44_audit.ipynb #751bac29
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +22,7 @@ from torch.distributions import ContinuousBernoulli
 from .core import InputError, check_choice, check_range, quoted
 from .loss import LIKELIHOODS
 
-# %% ../nbs/44_audit.ipynb #a974adea
+# %% ../nbs/44_audit.ipynb #c904d7b9
 SCALES = dict(logvar=lambda t: t, log_std=lambda t: t/2, std=lambda t: (t/2).exp(),
               var=lambda t: t.exp()) # What a loss may be handed, from the log-variance
 
@@ -65,7 +65,7 @@ def draw_point(
     logvar = .2 + rand(n, s.latent_dim) if s.positive else 2.5*rand(n, s.latent_dim) - 1.5
     return Point(*(t.to(s.dtype) for t in (x, recon, mu, logvar)))
 
-# %% ../nbs/44_audit.ipynb #2e91f6f9
+# %% ../nbs/44_audit.ipynb #a2108b93
 def described(
     p:Point # What the loss was handed
 )->str:
@@ -105,7 +105,7 @@ def value_of(
         raise InputError(f'the loss is {value.item()} (on {described(p)})')
     return value.reshape(())
 
-# %% ../nbs/44_audit.ipynb #b0e95833
+# %% ../nbs/44_audit.ipynb #19cccf03
 @contextmanager
 def seeded(
     seed:int # Of torch's own random numbers, on the CPU
@@ -157,7 +157,7 @@ def _no_gradient(loss, p, s, value):
     return ('the loss has no gradient, though it changes with its inputs: something is detached, '
             f'turned into a number or computed under no_grad (on {described(p)})')
 
-# %% ../nbs/44_audit.ipynb #2cdc02a0
+# %% ../nbs/44_audit.ipynb #e7894d3b
 TERMS = { # Each pixel's −log p(x|z) at scale 1 but for constants, from image and decoder's output
     'mse': lambda x, r: (r - x)**2/2,
     'l1': lambda x, r: (r - x).abs(),
@@ -202,7 +202,7 @@ def factor(
     a = ((g*f).sum()/(f*f).sum()).item()
     return a, ((g - a*f).norm()/g.norm()).item() if g.any() else math.inf
 
-# %% ../nbs/44_audit.ipynb #db27303a
+# %% ../nbs/44_audit.ipynb #eef6f6bd
 class Recon(NamedTuple):
     "The reconstruction term, as its gradient shows it."
     family:str     # One of `TERMS`; 'missing', or 'unknown'
@@ -263,7 +263,7 @@ def same_scale(
             return found._replace(weight=found.weight*scale, scale=kind, sigma=sigma)
     return found._replace(scale='varies')
 
-# %% ../nbs/44_audit.ipynb #1cf0e62c
+# %% ../nbs/44_audit.ipynb #9c249403
 KLS = dict( # A KL of each latent from mu and log-variance, and what is wrong with it
     right=(lambda m, t: (m**2 + t.exp() - 1 - t)/2, ''),
     takes_log_std=(lambda m, t: (m**2 + (2*t).exp() - 1)/2 - t,
@@ -334,7 +334,7 @@ def _other_prior(g, p, tol):
     if miss > tol or abs(k - 2*a) > 10*tol*abs(k) or c*k >= 0: return KL('unknown', 0.)
     return KL('prior', (-2*c).item(), ((-at/k).item(), (-2*c/k).item()))
 
-# %% ../nbs/44_audit.ipynb #95dcd075
+# %% ../nbs/44_audit.ipynb #98264416
 def variants(
     s:Setting # What the loss was written for
 )->dict:      # Direction: how many times as many, and the setting
@@ -355,11 +355,13 @@ def read_both(
     tol:float, # How much a fit may leave unexplained
     names=TERMS, # What the reconstruction term may be
     forms=KLS, # What the KL may be
+    again:bool=True, # Ask once more, with half the error?
 )->tuple:      # Recon, KL, and the loss with its slopes
     "Recognise both terms at one setting."
     p = draw_point(s)
     found = slopes(loss, p, s)
-    recon = same_scale(loss, read_recon(found.recon, p, tol, names), p, s, tol)
+    recon = read_recon(found.recon, p, tol, names)
+    if again: recon = same_scale(loss, recon, p, s, tol)
     return recon, read_kl(torch.stack([found.mu, found.logvar]), p, tol, forms), found
 
 def exponents(
@@ -373,7 +375,7 @@ def exponents(
     found = {}, {}
     names, forms = [k for k in TERMS if k == recon.family], [k for k in KLS if k == kl.form]
     for way,(k, other) in variants(s).items():
-        try: r, q, _ = read_both(loss, other, tol, names, forms)
+        try: r, q, _ = read_both(loss, other, tol, names, forms, recon.scale != 'fixed')
         except InputError: continue
         for out,now,was in zip(found, (r, q), (recon, kl)):
             if was.weight and now[0] == was[0] and now.weight*was.weight > 0:
@@ -381,7 +383,7 @@ def exponents(
                 out[way] = round(e) if abs(e - round(e)) < .02 + tol else round(e, 3)
     return found
 
-# %% ../nbs/44_audit.ipynb #bd1b44a7
+# %% ../nbs/44_audit.ipynb #47b67701
 @dataclass(frozen=True)
 class Finding:
     "One thing that an audit has found."
@@ -424,7 +426,7 @@ class Audit:
         "Everything as JSON can hold it."
         return asdict(self) | dict(ok=self.ok)
 
-# %% ../nbs/44_audit.ipynb #8f20d0aa
+# %% ../nbs/44_audit.ipynb #379be33e
 LIKELIHOOD_OF = dict(
     mse=('gaussian', 'mse'), mse_sigmoid=('gaussian', 'mse'), mse_tanh=('gaussian', 'mse'),
     l1=('laplace', 'l1'), l1_sigmoid=('laplace', 'l1'), bce=('bernoulli', 'bce'),
@@ -494,7 +496,7 @@ def _reduction(a, way, e):
                    f'{grows} with their number.',
                    'Average both over the images.' if way == 'batch' else f'Sum over {over}.')
 
-# %% ../nbs/44_audit.ipynb #2ffdb069
+# %% ../nbs/44_audit.ipynb #a6f71897
 def recon_findings(
     recon:Recon,    # The reconstruction term
     s:Setting,      # Ranges
@@ -588,7 +590,7 @@ def _right_kl(scale):
                   std=('std**2', '2*std.log()'), var=('var', 'var.log()'))[scale]
     return f'0.5*(mu**2 + {v} - 1 - {log}), summed over the latents.'
 
-# %% ../nbs/44_audit.ipynb #5452b3df
+# %% ../nbs/44_audit.ipynb #b1b30b00
 def offset(
     loss,        # A loss of (x, recon, mu, logvar)
     recon:Recon, # What was found
@@ -643,7 +645,7 @@ def size_findings(
         'twice.', 'Once is enough.')]
     return []
 
-# %% ../nbs/44_audit.ipynb #7e4af714
+# %% ../nbs/44_audit.ipynb #f2acd521
 def together_findings(
     loss,        # A loss of (x, recon, mu, logvar)
     here:Slopes, # At the first point
@@ -661,7 +663,7 @@ def together_findings(
         'not_a_sum', 'mistake', 'The gradient of one term depends on the inputs of the other: the '
         'loss is no weighted sum of the two.', 'Fix the weights, or read them off at one point.'))
     elif kl.form == 'right' and s.draws == 1:
-        for scale in .2, 1.5:
+        for scale in .2, 1.5, 6.:
             q = p._replace(mu=scale*p.mu, logvar=scale*p.logvar)
             got = slopes(loss, q, s)
             b,miss = factor(torch.stack([got.mu, got.logvar]), kl_slopes('right', q))
@@ -670,7 +672,7 @@ def together_findings(
                 'a floor or a clamp.', 'Beta is given for the codes of the audit.')]
     return f
 
-# %% ../nbs/44_audit.ipynb #4db748c1
+# %% ../nbs/44_audit.ipynb #08fe108f
 def settle(
     loss,      # A loss of (x, recon, mu, logvar)
     s:Setting, # What it was written for
@@ -685,7 +687,7 @@ def settle(
             else:
                 p = draw_point(t)
                 noisy = plain_value(loss, p, t) != plain_value(loss, p, replace(t, seed=t.seed + 1))
-                return replace(t, draws=400) if noisy else t
+                return replace(t, draws=300) if noisy else t
     raise first
 
 def check_claims(
@@ -707,7 +709,7 @@ def check_claims(
         if len(r) != 2 or not -math.inf < r[0] < r[1] < math.inf:
             raise InputError(f'{name} must be two numbers, the lower first; got {quoted(r)}')
 
-# %% ../nbs/44_audit.ipynb #7554d77b
+# %% ../nbs/44_audit.ipynb #d4ce5320
 def audit(
     loss,                    # Called as loss(x, recon, mu, logvar); see the adapters
     image_shape:tuple=(1, 8, 8), # Of one image, as the loss gets it
@@ -739,8 +741,9 @@ def audit(
     f = [*recon_findings(recon, s, likelihood, moves), *kl_findings(kl, moves, s),
          *together_findings(loss, found, kl, s, tol)]
     if not any(g.code == 'not_a_sum' for g in f): f += [
-         *weight_findings(a, recon, sigma, max(10*tol, 1e-3)),
+         *weight_findings(a, recon, sigma, .05 if s.draws > 1 else max(10*tol, 1e-3)),
          *value_findings(loss, recon, kl, a, s), *size_findings(a)]
+    if any(g.code == 'target' for g in f): f = [g for g in f if g.code != 'kl_sign']
     if {'recon_sign', 'kl_sign'} <= {g.code for g in f}:
         f = [g for g in f if g.code not in ('recon_sign', 'kl_sign')] + [Finding('negated',
             'mistake', 'This is the ELBO, which is maximised; a loss is minus that.', 'Negate it.')]
@@ -749,7 +752,7 @@ def audit(
     a.findings = sorted(f, key=lambda g: g.severity)
     return a
 
-# %% ../nbs/44_audit.ipynb #1a77c0fc
+# %% ../nbs/44_audit.ipynb #18149321
 def in_lines(
     a:Audit # What was found
 )->str:
@@ -781,7 +784,7 @@ def trained(
 
 Audit.__str__ = in_lines
 
-# %% ../nbs/44_audit.ipynb #d6b4e132
+# %% ../nbs/44_audit.ipynb #1691580e
 def named(
     loss,        # Any function of the four, in any order
     *order:str,  # What it takes in turn: 'x', 'recon', 'mu', 'logvar'
@@ -817,7 +820,7 @@ def weighted(
         return sum(w*found[check_choice(k, found, 'term')] for k,w in weights.items())
     return adapted
 
-# %% ../nbs/44_audit.ipynb #eb53b218
+# %% ../nbs/44_audit.ipynb #ce61b4e5
 def forward_loss(
     model:nn.Module, # Called as model(x)
     loss,            # Called as loss(outputs, x), with what the model returned
@@ -867,7 +870,7 @@ def find_parts(
     raise InputError('the model must return a reconstruction of the size of its images and mu and '
                      f'logvar of shape (n, latent_dim); it returned shapes {shapes}')
 
-# %% ../nbs/44_audit.ipynb #62a3eaa8
+# %% ../nbs/44_audit.ipynb #4f1bbcca
 def audit_draw(
     draw,              # Called as draw(mu, logvar)
     scale:str='logvar',# What its second argument is: 'logvar', 'log_std', 'std' or 'var'
