@@ -10,11 +10,11 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
            'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_obeyed',
            'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even', 'check_sharpened',
-           'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal',
-           'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight',
-           'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions',
-           'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker',
-           'hidden']
+           'anonymous', 'check_batch_beta', 'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius',
+           'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta',
+           'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker',
+           'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk', 'check_effects',
+           'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -1021,6 +1021,57 @@ check_sharpened = Checker('22_perceptual', _sharpened,
         lambda recon, x: _sharpened(recon, x, near=True),
     'That is the image itself. Only its powers are to be had, not its places.':
         lambda recon, x: x.double()})
+
+# %% ../nbs/41_check.ipynb #f2d75110
+# What famous recipes train (chapter 24)
+# Three losses that a reader asks and does not read.
+def _everything(x, recon, mu, logvar):
+    return F.mse_loss(recon, x) + kl_normal(mu, logvar).sum()
+
+def _log_std(x, recon, mu, t):
+    return (_cross_entropy(x, recon).sum(1) + kl_normal(mu, 2*t)).mean()
+
+def _pulled(x, recon, mu, logvar):
+    error = (recon - x).square().flatten(1).sum(1)/2
+    return (error + 30*(kl_normal(mu, logvar) - 7).abs()).mean()
+
+anonymous = _everything, _log_std, _pulled
+
+check_batch_beta = Checker('24_recipes', 784*128/2, tol=1e-3,
+    shows='The KL is summed over the images and the error averaged over them, so the last, smaller '
+          'batch of an epoch is trained with another beta.', wrong={
+    'The KL is summed over the images, too: all 128 of them.': 784/2,
+    'A squared error has no ½ in it: at σ = 1 the distortion is half of it.': 784*128,
+    'The error is averaged over pixels and images.': .5,
+    'The KL is summed over the latents. There is nothing to divide by.': 784*128/2/20,
+    'This is what the code seems to say: no weight at all.': 1.})
+
+def _moments(answer, mu, t):
+    "What draws are like: their mean and their standard deviation."
+    z = answer(mu.expand(20_000, -1), t.expand(20_000, -1))
+    return [z.mean(0), z.std(0)]
+
+check_fitting_draw = Checker('24_recipes', lambda mu, t: mu + t.exp()*torch.randn_like(mu),
+    cases=[(torch.tensor([[1., -2., 0.]]), torch.tensor([[.5, -1., 0.]]))], use=_moments, tol=.03,
+    shows='The loss was right, for an encoder that gives log σ. With the draw of a log-variance it '
+          'would have been wrong, and would have trained.', wrong={
+    'This is the draw of a log-variance. The KL of this loss is that of the logarithm of a '
+    'standard deviation.': lambda mu, t: mu + (t/2).exp()*torch.randn_like(mu),
+    'This is the draw of a standard deviation; the loss takes an exponential of it.':
+    lambda mu, t: mu + t*torch.randn_like(mu),
+    'The exponential is taken twice too often: this is e^(2t), the variance.':
+    lambda mu, t: mu + (2*t).exp()*torch.randn_like(mu),
+    'There is no noise in it.': lambda mu, t: mu + 0*t})
+
+check_capacity = Checker('24_recipes', (7., 30.), tol=.02,
+    shows='Below seven nats it pushes the codes away from the prior, above it pulls them back, and '
+          'the weight is so large that the data have little to say.', wrong={
+    'This is mu at the turn. The rate of one latent is half of its square.': (14**.5, 30.),
+    'A rate has a factor ½: half of the square of mu.': (14., 30.),
+    'The place is right, and the gradient there is the weight times mu.': (7., 30*14**.5),
+    'The place is right, and the weight is positive: below the target the KL is what is too '
+    'small.': (7., -30.),
+    'The two numbers have changed places: first the nats, then the weight.': (30., 7.)})
 
 # %% ../nbs/41_check.ipynb #e1a7260c
 # Figures (chapter 31)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_command', 'own_code', 'verdict', 'say', 'vae_train',
            'model_info', 'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path',
-           'vae_fit_prior', 'vae_play', 'main']
+           'vae_doctor', 'vae_fit_prior', 'vae_play', 'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, re, sys, time
@@ -296,6 +296,25 @@ def json_path(
     if Path(path).suffix == '.json' and Path(path).name != 'config.json': return Path(path)
     raise InputError('numbers are written as JSON: let output_path end in .json, and not be '
                      f'config.json, got {quoted(path)}')
+
+# %% ../nbs/37_cli.ipynb #72c22aea
+def vae_doctor(
+    checkpoint_path:str,  # Run, weights file, shipped model, or a file of tensors
+    dataset:str=None,     # Data set to look at (default: the run's)
+    data_root:str=None,   # Where it is (default: as in the run)
+    limit:int=500,        # At most this many images of each split
+    json:bool=False,      # Print JSON, and draw only if output_path is given
+    output_path:str=None, # PNG file of the figure (default: doctor.png)
+):
+    "Look for what is wrong with a trained VAE, with evidence and a figure."
+    from vae_nbdev import doctor as D
+    from vae_nbdev.plot import save_figure
+    check_range(limit, 'limit', 2)
+    path = png_path(output_path or 'doctor.png')
+    found, drawn = D.examine_run(checkpoint_path, dataset, data_root, limit)
+    if output_path or not json: save_figure(D.draw_findings(drawn), path)
+    if json: print(D.as_json(found, checkpoint=checkpoint_path))
+    else: print(f'{D.as_page(found, checkpoint_path)}\nfigure in {path}')
 
 # %% ../nbs/37_cli.ipynb #37pri002
 def vae_fit_prior(
