@@ -494,7 +494,7 @@ function betaPart(root) {
       plot.replaceChildren(chart({series: [{points: tail, kind: 'rate'}], ring: tail.at(-1), xlabel: 'rate, nats', ylabel: 'distortion, nats',
         label: `Rate ${p.rate.toFixed(1)} and distortion ${p.distortion.toFixed(1)} nats`}))
       line.textContent = `Epoch ${p.epoch.toFixed(0)}, beta ${p.beta.toFixed(2)}. Rate ${p.rate.toFixed(1)} nats per image (z0 ${p.rateDims[0].toFixed(1)}, z1 ${p.rateDims[1].toFixed(1)}), `
-        + `distortion ${p.distortion.toFixed(1)}, ELBO ${nats(-p.rate - p.distortion)}.` + (Math.min(...p.rateDims) < 0.1 ? ' A latent below 0.1 nats has collapsed: its code says nothing about the image.' : '')
+        + `distortion ${p.distortion.toFixed(1)}, ELBO ${nats(-p.rate - p.distortion)}.` + (p.epoch > 20 && Math.min(...p.rateDims) < 0.1 ? ' A latent below 0.1 nats has collapsed: its code says nothing about the image.' : '')
     }
   }
   function stop() { client?.worker.terminate(); client = null }
