@@ -57,9 +57,10 @@ def build_own(
     c, (make_encoder, make_decoder) = config, PARTS['architecture'][config.architecture]
     encoder, decoder = make_encoder(c), make_decoder(c, params_per_channel)
     size, code = (c.image_size, c.image_size), (2, c.latent_dim)
-    image, params = c.channels + c.label_channels, c.channels*params_per_channel
-    for what, net, takes, gives in (('encoder', encoder, (image, *size), [code, code]),
-                                    ('decoder', decoder, (c.latent_dim + c.label_dims,), [(2, params, *size)])):
+    image, labelled = (c.channels + c.label_channels, *size), (c.latent_dim + c.label_dims,)
+    params = 2, c.channels*params_per_channel, *size
+    for what, net, takes, gives in (('encoder', encoder, image, [code, code]),
+                                    ('decoder', decoder, labelled, [params])):
         found = shapes_of(net, *takes)
         if found != gives:
             raise InputError(f'architecture {c.architecture}: for {(2, *takes)} its {what} should '
