@@ -2,7 +2,7 @@
 
 Builds the wheel, installs it by pip with the extras that a chapter installs on Colab, far from the checkout; puts each chapter alone into an
 empty folder and runs it there, without its flagged cells. A chapter that fails is named, and nothing is written. The environment
-takes some gigabytes; it is removed afterwards."""
+takes some gigabytes; it is removed afterwards. Of named notebooks alone the seconds are replaced, and `cpus` says which processor each was measured on."""
 import argparse, json, os, re, shutil, subprocess, sys, tempfile, venv
 from datetime import date
 from pathlib import Path
@@ -63,12 +63,18 @@ def main(args):
     failed = [p.stem for p in chapters if p.stem not in seconds]
     print(f'{len(seconds)} chapters in {sum(seconds.values())/60:.1f} minutes')
     if failed: sys.exit(f"not from the wheel alone: {', '.join(failed)}")
-    if args.notebooks: return
-    result = dict(name='chapters', seconds=seconds, wheel_bytes=size, machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
+    cpus = {name: machine()['cpu'] for name in seconds}
+    if args.notebooks: # the others were measured before
+        old = json.loads((RESULTS/'chapters.json').read_text(encoding='utf-8'))
+        cpus = old.get('cpus', {name: old['machine']['cpu'] for name in old['seconds']}) | cpus
+        seconds = old['seconds'] | seconds
+    there = {p.stem for p in (ROOT/'nbs').glob('*.ipynb')}
+    seconds = {name: t for name,t in sorted(seconds.items()) if name in there}
+    result = dict(name='chapters', seconds=seconds, cpus={name: cpus[name] for name in seconds}, wheel_bytes=size, machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
     with write_whole(RESULTS/'chapters.json') as tmp: tmp.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
 
 if __name__ == '__main__':
     p = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('notebooks', nargs='*', type=Path, help='notebooks (default: all chapters; only then results are written)')
+    p.add_argument('notebooks', nargs='*', type=Path, help='notebooks (default: all chapters); the seconds of the others stay')
     p.set_defaults(repeats=1, quick=False)
     run(main, p)
