@@ -7,7 +7,7 @@ __all__ = ['SITE', 'TENSORS', 'Symptom', 'check_tensors', 'find_asleep', 'aggreg
            'find_range', 'examine', 'find_overfit', 'find_gap', 'find_loss', 'examine_model', 'as_page', 'as_data',
            'as_json', 'draw_findings', 'examine_run', 'read_case']
 
-# %% ../nbs/47_doctor.ipynb #7cbf857d
+# %% ../nbs/47_doctor.ipynb #bff0e050
 import json, math
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ from .samplers import AggregateSampler
 from .trainer import COLLAPSED
 from .weights import find_checkpoint, open_weights, read_tensors
 
-# %% ../nbs/47_doctor.ipynb #194aedc7
+# %% ../nbs/47_doctor.ipynb #2546afd8
 @dataclass(frozen=True)
 class Symptom:
     "One answer of the doctor."
@@ -57,7 +57,7 @@ def check_tensors(
         if t is not None and not t.isfinite().all():
             raise InputError(f'some of the {name} are not numbers (nan or inf)')
 
-# %% ../nbs/47_doctor.ipynb #494731b6
+# %% ../nbs/47_doctor.ipynb #3fac7bf9
 def find_asleep(
     mu:Tensor,     # Means of q(z|x), `(n, latent_dim)`
     logvar:Tensor, # Log-variances of q(z|x), the same shape
@@ -75,7 +75,7 @@ def find_asleep(
         evidence, at, 'Nothing, if reconstructions are good enough; else a smaller sigma or beta.')
     return Symptom('asleep', 'fine', f'All {m} latents carry something.', evidence, at)
 
-# %% ../nbs/47_doctor.ipynb #d8644e36
+# %% ../nbs/47_doctor.ipynb #bf9eb6e4
 def aggregate_gap(
     mu:Tensor,     # Means of q(z|x), `(n, latent_dim)`
     logvar:Tensor, # Log-variances of q(z|x), the same shape
@@ -98,18 +98,20 @@ def find_aggregate(
     low, high = aggregate_gap(mu, logvar)
     rate = kl_normal(mu, logvar).mean().item()
     spread = (mu.var(0, correction=0) + logvar.exp().mean(0)).sqrt()
-    evidence = dict(at_least=low, of_these_codes=high, rate=rate,
+    centre = mu.mean(0).abs().max().item()
+    evidence = dict(at_least=low, of_these_codes=high, rate=rate, off_centre=centre,
                     spread=[round(s, 3) for s in spread.tolist()])
     at = '07_samplers.ipynb'
     if low > 1 and low > .1*rate: return Symptom('aggregate', 'problem', 'The codes of all images '
         f'together are at least {low:.1f} nats from the prior (of a rate of {rate:.1f}); their '
-        f'spread runs from {spread.min():.2f} to {spread.max():.2f}, where the prior has 1. Draws '
-        'from the prior are not what the decoder has seen.', evidence, at,
+        f'spread runs from {spread.min():.2f} to {spread.max():.2f}, where the prior has 1, and '
+        f'their mean lies up to {centre:.2f} from 0. Draws from the prior are not what the decoder '
+        'has seen.', evidence, at,
         'Draw from a mixture fitted to the codes, or raise beta.')
     return Symptom('aggregate', 'fine', f'The codes together are {low:.2f} to {high:.2f} nats from '
                    f'the prior, of a rate of {rate:.1f}.', evidence, at)
 
-# %% ../nbs/47_doctor.ipynb #751b0136
+# %% ../nbs/47_doctor.ipynb #67a96435
 def find_sigma(
     x:Tensor,          # Images
     recon:Tensor|None, # Means of p(x|z), decoded from draws of q(z|x)
@@ -170,7 +172,7 @@ def examine(
     return [find_asleep(mu, logvar), find_aggregate(mu, logvar),
             find_sigma(x, recon, sigma, absolute), find_range(x, recon)]
 
-# %% ../nbs/47_doctor.ipynb #1bd31908
+# %% ../nbs/47_doctor.ipynb #87fd8280
 def find_overfit(
     model,          # Anything that returns a `Bound`
     train:Batches,  # Some training images
@@ -228,7 +230,7 @@ def find_loss(
     return Symptom('loss', 'note', f'{what}: not the ELBO but a beta-VAE.', evidence, at,
                    'Compare models by their ELBO, not by this loss.')
 
-# %% ../nbs/47_doctor.ipynb #4239dc11
+# %% ../nbs/47_doctor.ipynb #ad8019b6
 def examine_model(
     model,         # A VAE of this library, or anything with its methods
     fresh,         # An `ImageSet` that the model was not trained on
@@ -260,7 +262,7 @@ def examine_model(
         found.append(find_gap(model, few[:16], None if labels is None else labels[:16]))
     return found, dict(x=x, recon=recon, mu=mu, logvar=logvar, sigma=sigma)
 
-# %% ../nbs/47_doctor.ipynb #4c6190f4
+# %% ../nbs/47_doctor.ipynb #ce4c1599
 SITE = 'https://vae-nbdev.github.io/vae_nbdev/' # Where chapters are
 
 def as_page(
@@ -326,6 +328,7 @@ def draw_findings(
           yticks=[])
     d.set(title='images, and reconstructions', xticks=[], yticks=[])
     d.grid(False)
+    d.spines[:].set_visible(False)
     return fig
 
 def _rows(x, recon):
@@ -339,7 +342,7 @@ def _rows(x, recon):
     n,h,k,w,c = grid.shape
     return grid.reshape(n*h, k*w, c)[..., :3 if c >= 3 else 1].numpy()
 
-# %% ../nbs/47_doctor.ipynb #b92f8eed
+# %% ../nbs/47_doctor.ipynb #0c08280d
 TENSORS = 'images', 'mu', 'logvar' # What a file of tensors must hold
 
 def examine_run(
