@@ -8,10 +8,10 @@ __all__ = ['GRID', 'LIMIT', 'NORMAL', 'LOGISTIC', 'PER_EXP', 'CURVES', 'SUMS', '
            'exact_batch_norm', 'exact_group_norm', 'exact_network', 'Cut', 'make_cut', 'weights', 'group_weights',
            'symbol_weights', 'coders', 'push', 'pop', 'QuantilePrior', 'Levels', 'likelihood_levels', 'Codec',
            'model_hash', 'to_levels', 'from_levels', 'first_bits', 'push_block', 'pop_block', 'header_of', 'compress',
-           'read_bytes', 'read_header', 'check_codec', 'decompress']
+           'read_bytes', 'read_header', 'check_codec', 'decompress', 'folder_images', 'write_images']
 
 # %% ../nbs/14_bytes.ipynb #14byt002
-import copy, hashlib, json, math, struct, zlib
+import copy, hashlib, json, math, os, shutil, struct, zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
-from .core import InputError, check_choice, check_range, shown, write_whole
 from .config import BINARIZE
-from .data import Batches, check_pixels
+from .core import InputError, check_choice, check_range, shown, write_whole
+from .data import SUFFIXES, Batches, check_pixels, decode_images, save_image
 from .decoder import Upsample
 from .encoder import Downsample, ResBlock
 from .features import need
@@ -241,7 +242,7 @@ class QuantilePrior:
     "The standard normal prior in bins of equal mass."
     name = 'normal' # Stands in the file's header
     def __init__(self,
-        bits:int=10, # There are two to the power of this many bins for each latent, 1 to 16
+        bits:int=12, # There are two to the power of this many bins for each latent, 1 to 16
     ):
         num, quantile = 2**check_range(bits, 'bits', 1, 16), NormalDist().inv_cdf
         self.bits = bits
@@ -298,7 +299,7 @@ class Codec:
     "Pushes images on a stack, and pops them, by bits-back coding with a `VAE`."
     def __init__(self,
         model,       # A `VAE` with a likelihood that gives probabilities
-        bits:int=10, # Two to the power of this many bins for each latent
+        bits:int=12, # Two to the power of this many bins for each latent
         prior=None,  # Bins and their probabilities (default: those of the standard normal)
     ):
         self.levels, self.image_shape = likelihood_levels(model), model.image_shape
@@ -446,7 +447,7 @@ def compress(
     path:Path,           # File to write, whole or not at all
     binarize:str='none', # none, threshold or dynamic: what is written are the pixels after that
     seed:int=0,          # Seed of dynamic binarisation
-    bits:int=10,         # Two to the power of this many bins for each latent
+    bits:int=12, # Two to the power of this many bins for each latent
 )->dict:                 # Number of images, bytes of the file, bits for each number of an image
     "Write images to a file, without loss; images that do not fit the model are an `InputError`."
     codec = model if isinstance(model, Codec) else Codec(model, bits)
@@ -507,7 +508,7 @@ def check_codec(
     mine = header_of(codec, header.get('images', 0))
     if header.get('model') != mine['model']:
         raise InputError(f'{shown(path)} was made with another model, {header.get("model")}, and '
-                         f'this one is {mine["model"]}: give the one that made it')
+                         f'this one is {mine["model"]}: give --checkpoint_path')
     other = [k for k in mine if header.get(k) != mine[k]]
     if other: raise InputError(f'{shown(path)} was made in another way: {", ".join(other)}')
 
@@ -522,7 +523,7 @@ def decompress(
     with f:
         header, pixels = read_header(f, path), hashlib.sha256()
         if isinstance(model, Codec): codec = model
-        else: codec = Codec(model, header.get('bits', 10))
+        else: codec = Codec(model, header.get('bits', 12))
         check_codec(header, codec, path)
         n, block, x = header['images'], header['block'], None
         for i,start in enumerate(range(0, n, block)):
@@ -538,3 +539,52 @@ def decompress(
         if read_bytes(f, 32, path) != pixels.digest() or f.read(1):
             raise InputError(f'{shown(path)} is damaged: its checksum is not that of its pixels')
     yield x
+
+# %% ../nbs/14_bytes.ipynb #14byt091
+def folder_images(
+    folder:Path,        # Folder of image files
+    shape:tuple,        # Channels, height and width that the model takes
+    convert:bool=False, # Resize and recolour what does not fit?
+)->Tensor:              # uint8, `(n, channels, h, w)`, in the order of the files' names
+    "All image files of a folder; one that does not fit or cannot be read is an `InputError`."
+    channels, height, width = shape
+    paths = sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in SUFFIXES
+                   and not p.name.startswith('.'))
+    if not paths: raise InputError(f'there are no images in {shown(folder)}')
+    for p in [] if convert else paths:
+        try:
+            with Image.open(p) as im: size, mode = im.size, im.mode
+        except Exception: continue # the reason is said below
+        if size != (width, height) or mode not in (('1', 'L') if channels == 1 else ('L', 'RGB')):
+            what = 'grey' if channels == 1 else 'RGB'
+            raise InputError(f'{shown(p)} has {size[0]}×{size[1]} pixels, mode {mode}, and the '
+                             f'model codes {width}×{height}, {what}: --convert changes it, '
+                             'but then the file as it was does not come back')
+    images, _, bad = decode_images(paths, height, channels, say=False)
+    if bad: raise InputError(f'cannot read {shown(bad[0][0])}: {bad[0][1]}')
+    return images
+
+# %% ../nbs/14_bytes.ipynb #14byt092
+def write_images(
+    parts:Iterator, # Images, uint8, some at a time, `(n, channels, h, w)`
+    shape:tuple,    # Number of images, channels, height, width
+    path:Path,      # A file that ends in .npy, or a folder that is not there or empty
+):
+    "Write images as an array or as PNG files: all of them, or nothing."
+    path = Path(path)
+    if path.suffix == '.npy':
+        with write_whole(path) as tmp, open(tmp, 'wb') as f:
+            header = dict(descr='|u1', fortran_order=False, shape=tuple(shape))
+            np.lib.format.write_array_header_1_0(f, header)
+            for x in parts: f.write(x.numpy().tobytes())
+        return
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f'{shown(path)} is there already: name a new folder, or a file .npy')
+    tmp, i = path.with_name(f'.{path.name[:40]}.{os.getpid()}.tmp'), 0
+    try:
+        for x in parts:
+            for i,img in enumerate(x, i): save_image(img, tmp/f'{i:06}.png')
+            i += 1
+        if path.exists(): path.rmdir()
+        tmp.rename(path)
+    finally: shutil.rmtree(tmp, ignore_errors=True)
