@@ -8,11 +8,13 @@ __all__ = ['GRID', 'LIMIT', 'NORMAL', 'LOGISTIC', 'PER_EXP', 'CURVES', 'SUMS', '
            'exact_batch_norm', 'exact_group_norm', 'exact_network', 'Cut', 'make_cut', 'weights', 'group_weights',
            'symbol_weights', 'coders', 'push', 'pop', 'QuantilePrior', 'Levels', 'likelihood_levels', 'Codec',
            'model_hash', 'to_levels', 'from_levels', 'first_bits', 'push_block', 'pop_block', 'header_of', 'compress',
-           'read_bytes', 'read_header', 'check_codec', 'decompress', 'folder_images', 'write_images']
+           'read_bytes', 'read_header', 'open_file', 'file_header', 'check_codec', 'decompress', 'folder_images',
+           'write_images', 'find_images']
 
 # %% ../nbs/14_bytes.ipynb #14byt002
 import copy, hashlib, json, math, os, shutil, struct, zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from statistics import NormalDist
@@ -22,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from .config import BINARIZE
-from .core import InputError, check_choice, check_range, shown, write_whole
+from .config import BINARIZE, DATASETS
+from .core import (InputError, check_choice, check_range, shown, user_path,
+                            write_whole)
 from .data import SUFFIXES, Batches, check_pixels, decode_images, save_image
 from .decoder import Upsample
 from .encoder import Downsample, ResBlock
@@ -499,6 +502,21 @@ def read_header(
     if type(n) is int and n > 0: return header
     raise InputError(f'{shown(path)} is not a file that vae_compress has written')
 
+@contextmanager
+def open_file(
+    path:Path, # File that `compress` has written
+):             # Yields the file, behind its header, and the header
+    "Open a file of images; what is none is an `InputError`."
+    try: f = open(path, 'rb')
+    except OSError as e: raise InputError(f'cannot read {shown(path)}: {e.strerror}') from None
+    with f: yield f, read_header(f, path)
+
+def file_header(
+    path:Path, # File that `compress` has written
+)->dict:       # Hash of the model, number and shape of the images and more
+    "What a file says about itself."
+    with open_file(path) as (_, header): return header
+
 def check_codec(
     header:dict, # Header of a file
     codec:Codec, # Model and prior
@@ -518,10 +536,8 @@ def decompress(
     path:Path, # File that `compress` has written
 )->Iterator:   # Images, uint8, some thousand at a time, `(n, channels, h, w)`
     "Images, block by block; the last one comes only when the checksum of all pixels is right."
-    try: f = open(path, 'rb')
-    except OSError as e: raise InputError(f'cannot read {shown(path)}: {e.strerror}') from None
-    with f:
-        header, pixels = read_header(f, path), hashlib.sha256()
+    with open_file(path) as (f, header):
+        pixels = hashlib.sha256()
         if isinstance(model, Codec): codec = model
         else: codec = Codec(model, header.get('bits', 12))
         check_codec(header, codec, path)
@@ -588,3 +604,23 @@ def write_images(
         if path.exists(): path.rmdir()
         tmp.rename(path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
+
+# %% ../nbs/14_bytes.ipynb #14byt095
+def find_images(
+    name:str,            # A data set, or a folder
+    look,                # Loads the data set: a set of images, and how they are binarised
+    shape:tuple,         # Channels, height and width that the model takes
+    limit:int=None,      # At most this many images
+    binarize:str=None,   # How they are binarised (default: as `look` says; folder: none)
+    convert:bool=False,  # Folder: resize and recolour what does not fit?
+)->tuple:                # Images, uint8, and how they are binarised
+    "The images that a command names."
+    if name in DATASETS and name != 'folder':
+        found, how = look()
+        return found.images, how
+    folder, how = user_path(name, 'images'), check_choice(binarize or 'none', BINARIZE, 'binarize')
+    if limit is not None: check_range(limit, 'limit', 1)
+    if not folder.is_dir():
+        sets = ', '.join(s for s in DATASETS if s != 'folder')
+        raise InputError(f'{shown(folder)} is neither a folder nor a data set ({sets})')
+    return folder_images(folder, shape, convert)[:limit], how
