@@ -8,13 +8,14 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_distortion', 'check_audit', 'check_binomial', 'check_elbo', 'check_classify', 'check_silent',
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
            'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
-           'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_obeyed',
-           'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even', 'check_sharpened',
-           'anonymous', 'check_batch_beta', 'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius',
-           'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta',
-           'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker',
-           'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk', 'check_effects',
-           'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
+           'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_three_symbols',
+           'check_first_bits', 'check_wrong_model', 'check_obeyed', 'check_mean_recipe', 'check_same_price',
+           'check_half_variance', 'check_break_even', 'check_sharpened', 'anonymous', 'check_batch_beta',
+           'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins',
+           'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost',
+           'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on',
+           'check_count', 'check_positions', 'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves',
+           'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -940,6 +941,66 @@ check_embed = Checker('12_features', _embedding(), cases=[()], use=_apart,
     _embedding(lambda w, n: w.sqrt()),
     'The mean over the positions is there; the weight of the layer is missing.':
     _embedding(lambda w, n: n**-0.5)})
+
+# %% ../nbs/41_check.ipynb #14chk001
+# The ELBO in bytes (chapter 14)
+# Numbers of a stack, a length, a divergence in bits.
+def _pushed(message='bac', owns=dict(a=(0, 5), b=(5, 2), c=(7, 1)), start=True, rest=True):
+    "The number after each push on 11, and after pushes that forget a part."
+    x, out = 11, []
+    for s in message:
+        c, f = owns[s]
+        x = x//f*8 + start*c + rest*(x%f)
+        out.append(x)
+    return out
+
+check_three_symbols = Checker('14_bytes', _pushed(), tol=0.,
+    shows='A symbol with few places makes the number grow a lot, one with many only a little.',
+    wrong={
+    'The symbols were pushed in the order a, b, c. The order matters: b comes first.':
+    _pushed('abc'),
+    'These are pushed from the end. The order matters: b comes first, then a, then c.':
+    _pushed('cab'),
+    'The places begin too early: add the number of places that belong to the symbols before.':
+    _pushed(start=False),
+    'The remainder of the division is lost, so no decoder could find the number before.':
+    _pushed(rest=False),
+    'Each symbol is given one place of three, as if all were equally likely.':
+    [11*3 + 1, 34*3, 102*3 + 2]})
+
+def _total_bits(distortion, rate, latent_dim, bits, n, loan=1., nats=1/math.log(2)):
+    return n*(distortion + rate)*nats + loan*(latent_dim*bits - rate*nats)
+
+check_first_bits = Checker('14_bytes', _total_bits, cases=[(80., 25., 24, 10, 1),
+    (80., 25., 24, 12, 1000), (50., 7., 8, 8, 30)],
+    shows='The loan of the first image is lost once, so a long chain hardly notices it.', wrong={
+    'This is the net length of the chain. What the first image has borrowed is in the file too.':
+    lambda d, r, k, b, n: _total_bits(d, r, k, b, n, loan=0.),
+    'Here every image loses its loan. In a chain the next one borrows what the last one wrote.':
+    lambda d, r, k, b, n: n*_total_bits(d, r, k, b, 1),
+    'Distortion and rate are in nats, and a file has bits: divide by ln 2.':
+    lambda d, r, k, b, n: _total_bits(d, r, k, b, n, nats=1.),
+    'The loan is smaller than all bits of the bins: q is not spread over all of them. By the rate.':
+    lambda d, r, k, b, n: _total_bits(d, r, k, b, n, loan=0.) + k*b,
+    'Each latent has its own bin: the loan of an image is one for each of them.':
+    lambda d, r, k, b, n: _total_bits(d, r, 1, b, n)})
+
+def _extra_bits(p, m): return (p*(p/m).log2()).sum()
+
+check_wrong_model = Checker('14_bytes', _extra_bits,
+    cases=[(hidden(4).softmax(0), hidden(4, seed=1).softmax(0)),
+           (hidden(9, seed=2).softmax(0), hidden(9, seed=3).softmax(0))],
+    shows='It is never negative, and zero for the right model alone.', wrong={
+    'The average is over the symbols that come, and they come with p, not with m.':
+    lambda p, m: _extra_bits(m, p),
+    'These are nats. For bits take the logarithm to base 2.':
+    lambda p, m: (p*(p/m).log()).sum(),
+    'This is the whole length. Asked is what is more than with the right coder.':
+    lambda p, m: -(p*m.log2()).sum(),
+    'The sign is turned round: a wrong model costs bits, it saves none.':
+    lambda p, m: -_extra_bits(p, m),
+    'All symbols count alike here. A frequent one is paid for more often.':
+    lambda p, m: (p/m).log2().mean()})
 
 # %% ../nbs/41_check.ipynb #13831a08
 # MNIST (chapter 20)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAIT', 'TYPED', 'Parser', 'make_parser', 'add_settings', 'run_command', 'own_code', 'verdict', 'say', 'vae_train',
            'model_info', 'png_path', 'numbers', 'vae_generate', 'which', 'vae_reconstruct', 'vae_evaluate', 'json_path',
-           'vae_doctor', 'vae_fit_prior', 'vae_play', 'main']
+           'vae_compress', 'vae_path', 'vae_decompress', 'vae_doctor', 'vae_fit_prior', 'vae_play', 'main']
 
 # %% ../nbs/37_cli.ipynb #3b36c7df
 import argparse, difflib, errno, inspect, json, re, sys, time
@@ -296,6 +296,56 @@ def json_path(
     if Path(path).suffix == '.json' and Path(path).name != 'config.json': return Path(path)
     raise InputError('numbers are written as JSON: let output_path end in .json, and not be '
                      f'config.json, got {quoted(path)}')
+
+# %% ../nbs/37_cli.ipynb #37byt002
+def vae_compress(
+    images:str,               # Name of a data set, or a folder of images
+    output_path:str,          # File to write, NAME.vae
+    checkpoint_path:str=None, # Run, weights file, or shipped model (default: mnist)
+    data_root:str=None,       # Where the data set is (default: VAE_NBDEV_DATA)
+    split:str='test',         # train, valid or test, for a data set; of a folder, all images
+    limit:int=None,           # At most this many images
+    binarize:str=None,        # none, threshold or dynamic (default: as in the run; folder: none)
+    convert:bool=False,       # Folder: resize and recolour images that do not fit, with loss
+    bits:int=12,              # Two to the power of this many bins for each latent, 1 to 16
+    seed:int=0,               # Seed of dynamic binarisation
+):
+    "Write images to a file without loss, by bits-back coding with a trained VAE."
+    from vae_nbdev import runs as R
+    from vae_nbdev.bytes import Codec, compress, find_images
+    check_range(bits, 'bits', 1, 16)
+    check_range(seed, 'seed', 0, 2**32 - 1)
+    path = vae_path(output_path)
+    checkpoint, name = which(checkpoint_path, 'mnist')
+    model = R.load_model(checkpoint)
+    codec = Codec(model, bits)
+    look = lambda: R.load_images(checkpoint, model, images, data_root, split, limit, binarize)
+    found, how = find_images(images, look, model.image_shape, limit, binarize, convert)
+    r = compress(codec, found, path, how, seed)
+    print(f'{r["images"]:,} images in {path}: {r["bytes"]:,} bytes, '
+          f'{r["bits_per_dim"]:.4f} bits for each number of an image')
+
+def vae_path(
+    path:str, # As typed
+)->Path:      # The same path
+    "A file name for compressed images; another ending is an `InputError`."
+    if Path(path).suffix == '.vae': return user_path(path, 'output_path')
+    raise InputError(f'let the file of compressed images end in .vae, got {quoted(path)}')
+
+# %% ../nbs/37_cli.ipynb #37byt003
+def vae_decompress(
+    input_path:str,           # File that vae_compress has written
+    output_path:str,          # New folder for PNG files, or NAME.npy for one array
+    checkpoint_path:str=None, # The model that made it (default: mnist)
+):
+    "Bring back the images of a file that vae_compress has written."
+    from vae_nbdev import runs as R
+    from vae_nbdev.bytes import decompress, file_header, write_images
+    path, output = user_path(input_path, 'input_path'), user_path(output_path, 'output_path')
+    n = file_header(path)['images']
+    model = R.load_model(which(checkpoint_path, 'mnist')[0])
+    write_images(decompress(model, path), (n, *model.image_shape), output)
+    print(f'{n:,} images in {output}')
 
 # %% ../nbs/37_cli.ipynb #72c22aea
 def vae_doctor(
