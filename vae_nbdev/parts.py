@@ -134,7 +134,7 @@ def as_batches(
     if isinstance(found, (Batches, Stream)): return found
     if isinstance(found, ImageSet): return Batches(found.images, found.labels, shuffle=True)
     if isinstance(found, (str, bytes, Tensor)) or not hasattr(found, '__iter__'):
-        raise InputError(f'the trainer takes batches of images, got a {type(found).__name__}: '
+        raise InputError(f'the trainer takes batches of images, got {type(found).__name__}: '
                          'Batches(images, labels) makes them of uint8 images')
     return Stream(found)
 
