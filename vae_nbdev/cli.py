@@ -362,7 +362,10 @@ def vae_doctor(
     check_range(limit, 'limit', 2)
     path = png_path(output_path or 'doctor.png')
     found, drawn = D.examine_run(checkpoint_path, dataset, data_root, limit)
-    if output_path or not json: save_figure(D.draw_findings(drawn), path)
+    if output_path or not json:
+        fig = D.draw_findings(drawn)
+        save_figure(fig, path)
+        D.plt.close(fig)
     if json: print(D.as_json(found, checkpoint=checkpoint_path))
     else: print(f'{D.as_page(found, checkpoint_path)}\nfigure in {path}')
 
