@@ -10,7 +10,7 @@ __all__ = ['SCALES', 'TOTALS', 'TERMS', 'IN_WORDS', 'KLS', 'LIKELIHOOD_OF', 'OVE
            'value_findings', 'size_findings', 'together_findings', 'settle', 'check_claims', 'audit', 'in_lines',
            'trained', 'named', 'pick', 'weighted', 'forward_loss', 'find_parts', 'audit_draw']
 
-# %% ../nbs/46_audit.ipynb #751bac29
+# %% ../nbs/46_audit.ipynb #e25fb234
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +22,7 @@ from torch.distributions import ContinuousBernoulli
 from .core import InputError, check_choice, check_range, quoted
 from .loss import LIKELIHOODS
 
-# %% ../nbs/46_audit.ipynb #c904d7b9
+# %% ../nbs/46_audit.ipynb #7c856502
 SCALES = dict(logvar=lambda t: t, log_std=lambda t: t/2, std=lambda t: (t/2).exp(),
               var=lambda t: t.exp()) # What a loss may be handed, from the log-variance
 
@@ -65,7 +65,7 @@ def draw_point(
     logvar = .2 + rand(n, s.latent_dim) if s.positive else 2.5*rand(n, s.latent_dim) - 1.5
     return Point(*(t.to(s.dtype) for t in (x, recon, mu, logvar)))
 
-# %% ../nbs/46_audit.ipynb #a2108b93
+# %% ../nbs/46_audit.ipynb #9693cc4d
 def described(
     p:Point # What the loss was handed
 )->str:
@@ -105,7 +105,7 @@ def value_of(
         raise InputError(f'the loss is {value.item()} (on {described(p)})')
     return value.reshape(())
 
-# %% ../nbs/46_audit.ipynb #19cccf03
+# %% ../nbs/46_audit.ipynb #32af1668
 @contextmanager
 def seeded(
     seed:int # Of torch's own random numbers, on the CPU
@@ -157,7 +157,7 @@ def _no_gradient(loss, p, s, value):
     return ('the loss has no gradient, though it changes with its inputs: something is detached, '
             f'turned into a number or computed under no_grad (on {described(p)})')
 
-# %% ../nbs/46_audit.ipynb #e7894d3b
+# %% ../nbs/46_audit.ipynb #a2a68f5b
 TERMS = { # Each pixel's −log p(x|z) at scale 1 but for constants, from image and decoder's output
     'mse': lambda x, r: (r - x)**2/2,
     'l1': lambda x, r: (r - x).abs(),
@@ -202,7 +202,7 @@ def factor(
     a = ((g*f).sum()/(f*f).sum()).item()
     return a, ((g - a*f).norm()/g.norm()).item() if g.any() else math.inf
 
-# %% ../nbs/46_audit.ipynb #eef6f6bd
+# %% ../nbs/46_audit.ipynb #18c79250
 class Recon(NamedTuple):
     "The reconstruction term, as its gradient shows it."
     family:str     # One of `TERMS`; 'missing', or 'unknown'
@@ -263,7 +263,7 @@ def same_scale(
             return found._replace(weight=found.weight*scale, scale=kind, sigma=sigma)
     return found._replace(scale='varies')
 
-# %% ../nbs/46_audit.ipynb #9c249403
+# %% ../nbs/46_audit.ipynb #72a0c721
 KLS = dict( # A KL of each latent from mu and log-variance, and what is wrong with it
     right=(lambda m, t: (m**2 + t.exp() - 1 - t)/2, ''),
     takes_log_std=(lambda m, t: (m**2 + (2*t).exp() - 1)/2 - t,
@@ -334,7 +334,7 @@ def _other_prior(g, p, tol):
     if miss > tol or abs(k - 2*a) > 10*tol*abs(k) or c*k >= 0: return KL('unknown', 0.)
     return KL('prior', (-2*c).item(), ((-at/k).item(), (-2*c/k).item()))
 
-# %% ../nbs/46_audit.ipynb #98264416
+# %% ../nbs/46_audit.ipynb #42e39177
 def variants(
     s:Setting # What the loss was written for
 )->dict:      # Direction: how many times as many, and the setting
@@ -383,7 +383,7 @@ def exponents(
                 out[way] = round(e) if abs(e - round(e)) < .02 + tol else round(e, 3)
     return found
 
-# %% ../nbs/46_audit.ipynb #47b67701
+# %% ../nbs/46_audit.ipynb #4655a6d3
 @dataclass(frozen=True)
 class Finding:
     "One thing that an audit has found."
@@ -426,7 +426,7 @@ class Audit:
         "Everything as JSON can hold it."
         return asdict(self) | dict(ok=self.ok)
 
-# %% ../nbs/46_audit.ipynb #379be33e
+# %% ../nbs/46_audit.ipynb #a16daa18
 LIKELIHOOD_OF = dict(
     mse=('gaussian', 'mse'), mse_sigmoid=('gaussian', 'mse'), mse_tanh=('gaussian', 'mse'),
     l1=('laplace', 'l1'), l1_sigmoid=('laplace', 'l1'), bce=('bernoulli', 'bce'),
@@ -496,7 +496,7 @@ def _reduction(a, way, e):
                    f'{grows} with their number.',
                    'Average both over the images.' if way == 'batch' else f'Sum over {over}.')
 
-# %% ../nbs/46_audit.ipynb #a6f71897
+# %% ../nbs/46_audit.ipynb #984cd683
 def recon_findings(
     recon:Recon,    # The reconstruction term
     s:Setting,      # Ranges
@@ -590,7 +590,7 @@ def _right_kl(scale):
                   std=('std**2', '2*std.log()'), var=('var', 'var.log()'))[scale]
     return f'0.5*(mu**2 + {v} - 1 - {log}), summed over the latents.'
 
-# %% ../nbs/46_audit.ipynb #b1b30b00
+# %% ../nbs/46_audit.ipynb #c42e5092
 def offset(
     loss,        # A loss of (x, recon, mu, logvar)
     recon:Recon, # What was found
@@ -645,7 +645,7 @@ def size_findings(
         'twice.', 'Once is enough.')]
     return []
 
-# %% ../nbs/46_audit.ipynb #f2acd521
+# %% ../nbs/46_audit.ipynb #cb891ef6
 def together_findings(
     loss,        # A loss of (x, recon, mu, logvar)
     here:Slopes, # At the first point
@@ -672,7 +672,7 @@ def together_findings(
                 'a floor or a clamp.', 'Beta is given for the codes of the audit.')]
     return f
 
-# %% ../nbs/46_audit.ipynb #08fe108f
+# %% ../nbs/46_audit.ipynb #229c60cb
 def settle(
     loss,      # A loss of (x, recon, mu, logvar)
     s:Setting, # What it was written for
@@ -709,7 +709,7 @@ def check_claims(
         if len(r) != 2 or not -math.inf < r[0] < r[1] < math.inf:
             raise InputError(f'{name} must be two numbers, the lower first; got {quoted(r)}')
 
-# %% ../nbs/46_audit.ipynb #d4ce5320
+# %% ../nbs/46_audit.ipynb #81e4364c
 def audit(
     loss,                    # Called as loss(x, recon, mu, logvar); see the adapters
     image_shape:tuple=(1, 8, 8), # Of one image, as the loss gets it
@@ -749,10 +749,9 @@ def audit(
             'mistake', 'This is the ELBO, which is maximised; a loss is minus that.', 'Negate it.')]
     if s.draws > 1: f.append(Finding('random', 'note', f'The loss has noise in it: factors are '
         f'means over {s.draws} calls, and good to some per cent.'))
-    a.findings = sorted(f, key=lambda g: g.severity)
-    return a
+    return replace(a, findings=sorted(f, key=lambda g: g.severity))
 
-# %% ../nbs/46_audit.ipynb #18149321
+# %% ../nbs/46_audit.ipynb #d9f15e84
 def in_lines(
     a:Audit # What was found
 )->str:
@@ -784,7 +783,7 @@ def trained(
 
 Audit.__str__ = in_lines
 
-# %% ../nbs/46_audit.ipynb #1691580e
+# %% ../nbs/46_audit.ipynb #38b6446f
 def named(
     loss,        # Any function of the four, in any order
     *order:str,  # What it takes in turn: 'x', 'recon', 'mu', 'logvar'
@@ -820,7 +819,7 @@ def weighted(
         return sum(w*found[check_choice(k, found, 'term')] for k,w in weights.items())
     return adapted
 
-# %% ../nbs/46_audit.ipynb #ce61b4e5
+# %% ../nbs/46_audit.ipynb #f735db2b
 def forward_loss(
     model:nn.Module, # Called as model(x)
     loss,            # Called as loss(outputs, x), with what the model returned
@@ -870,7 +869,7 @@ def find_parts(
     raise InputError('the model must return a reconstruction of the size of its images and mu and '
                      f'logvar of shape (n, latent_dim); it returned shapes {shapes}')
 
-# %% ../nbs/46_audit.ipynb #4f1bbcca
+# %% ../nbs/46_audit.ipynb #647c5337
 def audit_draw(
     draw,              # Called as draw(mu, logvar)
     scale:str='logvar',# What its second argument is: 'logvar', 'log_std', 'std' or 'var'
