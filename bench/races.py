@@ -18,7 +18,7 @@ from common import RESULTS, Parser, command, machine, run, versions
 from kills import files, settings_of, train
 
 DELAY = 0.3 # seconds, at most, between the two starts
-LONGER = 8 # times as many epochs, so that a run still trains when the command that would replace it is up
+LONGER = 5 # times as many epochs, so that a run still trains when the command that would replace it is up
 
 def race(folder, first, second, rng):
     "Two commands at once; for each its status, its words, and whether it was the first."
