@@ -134,7 +134,8 @@ def as_batches(
 ):         # Batches that a trainer can take
     "What a trainer was given, in the form that it asks for."
     if isinstance(found, (Batches, Stream)): return found
-    if isinstance(found, ImageSet): return Batches(found.images, found.labels, shuffle=True)
+    if isinstance(found, ImageSet): # validation images keep their order
+        return Batches(found.images, found.labels, shuffle=found.split not in ('valid', 'test'))
     if isinstance(found, (str, bytes, Tensor)) or not hasattr(found, '__iter__'):
         raise InputError(f'the trainer takes batches of images, got {type(found).__name__}: '
                          'Batches(images, labels) makes them of uint8 images')
