@@ -152,7 +152,7 @@ def sources(p, results):
     "Every number that the code of a notebook holds or prints, and those in the files of results that it names."
     outputs = [o.get('text', o.get('data', {})) for c in p.cells for o in c.get('outputs', [])]
     texts = [''.join(t) for o in outputs for t in ([v for k,v in o.items() if k.startswith('text/')] if isinstance(o, dict) else [o])]
-    named = [f for f in sorted(results.glob('*.json')) if re.search(rf'\b{f.stem}(\.json|\b)', p.code) or f'{f.stem}.json' in p.prose]
+    named = [f for f in sorted(results.glob('*.json')) if re.search(rf'''['"]{f.stem}['"]|{f.stem}\.json''', p.code + p.prose)]
     return {n*scale for x in [p.code, *texts, *(json.loads(f.read_text(encoding='utf-8')) for f in named)] for n in numbers(x) for scale in (1, 100)}
 
 
