@@ -153,5 +153,5 @@ def import_code(
     try: return importlib.import_module(name)
     except Exception as e:
         why = (str(e).splitlines() or [''])[0][:200]
-        raise InputError(f'{name} cannot be imported: {type(e).__name__}: {why}') from None
+        raise InputError(f'{name[:80]} cannot be imported: {type(e).__name__}: {why}') from None
     finally: sys.path.remove(os.getcwd())
