@@ -215,7 +215,7 @@ def symbol_weights(
     whole = cdf[:, -1:]
     return weights(torch.where(whole > 0, cdf/whole, steps/cut.group))
 
-# %% ../nbs/14_bytes.ipynb #14byt054
+# %% ../nbs/14_bytes.ipynb #14byt05c
 @cache
 def coders(
 )->tuple: # A stack's class, a family of categorical models, a uniform model
@@ -224,6 +224,7 @@ def coders(
     categorical = stream.model.Categorical(perfect=False)
     return stream.stack.AnsCoder, categorical, stream.model.Uniform
 
+# %% ../nbs/14_bytes.ipynb #14byt054
 def push(
     coder,            # Stack
     cut:Cut,          # What is cut, and where
@@ -376,6 +377,7 @@ class MixtureBins(QuantilePrior):
             log_w = self.given(z, i, log_w)[1]
         return k
 
+# %% ../nbs/14_bytes.ipynb #14bytp06
 def prior_bins(
     prior,    # A learned prior, or None for N(0,I)
     bits:int, # Two to the power of this many bins for each latent
