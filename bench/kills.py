@@ -32,11 +32,15 @@ MAX_KILLS = 4
 STAGES = ('before its settings were written', 'before its first checkpoint',
           'in mid-epoch or after an epoch', 'after the last epoch')
 
-def train(folder, *flags, after=None):
-    "Run the command, and kill it after some seconds; its exit status, None if killed, and words."
+def start(folder, *flags):
+    "The command, as a process."
     args = [sys.executable, '-m', 'vae_nbdev.cli', 'vae_train', folder.name,
             '--runs', str(folder.parent), *flags]
-    with subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as p:
+    return subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+def train(folder, *flags, after=None):
+    "Run the command, and kill it after some seconds; its exit status, None if killed, and words."
+    with start(folder, *flags) as p:
         try: said = p.communicate(timeout=after)[1]
         except subprocess.TimeoutExpired:
             p.kill()

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import sleep
 from vae_nbdev.checkpoint import list_checkpoints
 from vae_nbdev.core import InputError, check_range, write_whole
 from common import RESULTS, Parser, command, machine, run, versions
-from kills import files, settings_of, train
+from kills import files, settings_of, start, train
 
 DELAY = 0.3 # seconds, at most, between the two starts
-LONGER = 5 # times as many epochs, so that a run still trains when the command that would replace it is up
+LONGER = 5 # times as many epochs, so that a run still trains when the other command is up
 
 def race(folder, first, second, rng):
     "Two commands at once; for each its status, its words, and whether it was the first."
@@ -28,11 +28,11 @@ def race(folder, first, second, rng):
         two = pool.submit(train, folder, *second)
         return one.result(), two.result()
 
-def two_starts(folder, flags, rng, seconds):
+def two_starts(folder, flags, rng):
     "Two starts with different seeds."
     return race(folder, [*flags, '--seed', '0'], [*flags, '--seed', '1'], rng)
 
-def overwrite(folder, flags, rng, seconds):
+def overwrite(folder, flags, rng):
     "A run is training when another command wants to replace it."
     with ThreadPoolExecutor(1) as pool:
         one = pool.submit(train, folder, *flags, '--seed', '0')
@@ -42,11 +42,13 @@ def overwrite(folder, flags, rng, seconds):
         two = train(folder, *flags, '--seed', '1', '--overwrite')
         return one.result(), two
 
-def two_resumes(folder, flags, rng, seconds):
-    "A run is killed, and taken up by two at once."
-    while not list_checkpoints(folder/'checkpoints'):
-        again = ['--overwrite'] if folder.exists() else []
-        train(folder, *flags, '--seed', '0', *again, after=rng.uniform(seconds/2, 0.8*seconds))
+def two_resumes(folder, flags, rng):
+    "A run is killed when it has a state, and taken up by two at once."
+    with start(folder, *flags, '--seed', '0') as p:
+        while not list_checkpoints(folder/'checkpoints'):
+            if p.poll() is not None: raise InputError(f'the run ended early: {p.stderr.read()}')
+            sleep(0.02)
+        p.kill()
     return race(folder, ['--resume'], ['--resume'], rng)
 
 CASES = {'two starts': two_starts, 'overwrite': overwrite, 'two resumes': two_resumes}
@@ -65,21 +67,22 @@ def judge(folder, ends, expected):
 
 def main(args):
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    rng, rows = random.Random(args.seed), []
+    rng, path = random.Random(args.seed), RESULTS/'races.json'
+    rows = [r for r in json.loads(path.read_text())['rows'] if r['case'] != args.case] if args.case else []
     with TemporaryDirectory() as tmp:
         for name, pair in CASES.items():
-            epochs = args.epochs*(LONGER if pair is overwrite else 1)
+            if args.case not in (None, name): continue
+            epochs = args.epochs*(1 if pair is two_starts else LONGER)
             flags, expected = settings_of('digits', 'no', epochs), {}
             for seed in (0, 1):
-                folder, start = Path(tmp)/f'unbroken-{epochs}-{seed}'/'r', perf_counter()
+                folder = Path(tmp)/f'unbroken-{epochs}-{seed}'/'r'
                 if not folder.exists():
                     status, said = train(folder, *flags, '--seed', str(seed))
                     if status: raise InputError(f'the unbroken run failed: {said.strip()}')
-                    seconds = perf_counter() - start
                 expected[seed] = files(folder)
             for i in range(args.repeats):
                 folder = Path(tmp)/f'{name.replace(" ", "-")}-{i}'/'r'
-                rows.append(dict(case=name) | judge(folder, pair(folder, flags, rng, seconds), expected))
+                rows.append(dict(case=name) | judge(folder, pair(folder, flags, rng), expected))
                 shutil.rmtree(folder.parent)
                 row = rows[-1]
                 how = 'whole' if row['whole'] else 'mixed'
@@ -90,8 +93,8 @@ def main(args):
                   seed=args.seed, rows=rows, machine=machine(), versions=versions('safetensors'),
                   command=command(), date=date.today().isoformat())
     if not args.quick:
-        with write_whole(RESULTS/'races.json') as path:
-            path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+        with write_whole(path) as f:
+            f.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     print(f'{len(rows)} pairs, {one} won by one, {whole} whole')
     sys.exit(min(one, whole) < len(rows))
 
@@ -100,6 +103,7 @@ if __name__ == '__main__':
     for name, value, text in (('repeats', 20, 'pairs of each case'), ('epochs', 12, 'epochs of a run'),
                               ('seed', 0, 'seed of the delays')):
         p.add_argument(f'--{name}', type=int, default=value, metavar='N', help=f'{text} (default: {value})')
+    p.add_argument('--case', choices=CASES, help='this case alone; what is stored of the others stays')
     p.add_argument('--quick', action='store_true', help='two pairs of each; writes nothing')
     def checked(args):
         for name in ('repeats', 'epochs'): check_range(getattr(args, name), name, 1)

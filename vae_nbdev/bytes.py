@@ -10,7 +10,7 @@ __all__ = ['GRID', 'LIMIT', 'NORMAL', 'LOGISTIC', 'PER_EXP', 'CURVES', 'SUMS', '
            'hash_tensors', 'MixtureBins', 'prior_bins', 'Levels', 'likelihood_levels', 'Codec', 'model_hash',
            'to_levels', 'from_levels', 'first_bits', 'push_block', 'pop_block', 'header_of', 'compress', 'read_bytes',
            'read_header', 'open_file', 'file_header', 'check_codec', 'decompress', 'folder_images', 'write_images',
-           'find_images']
+           'vae_path', 'find_images']
 
 # %% ../nbs/14_bytes.ipynb #14byt002
 import copy, hashlib, json, math, os, shutil, struct, zlib
@@ -721,6 +721,14 @@ def write_images(
         if path.exists(): path.rmdir()
         tmp.rename(path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
+
+# %% ../nbs/14_bytes.ipynb #14pth001
+def vae_path(
+    path:str, # As typed
+)->Path:      # The same path
+    "A file name for compressed images; another ending is an `InputError`."
+    if Path(path).suffix == '.vae': return user_path(path, 'output_path')
+    raise InputError(f'let the file of compressed images end in .vae, got {quoted(path)}')
 
 # %% ../nbs/14_bytes.ipynb #14byt095
 def find_images(

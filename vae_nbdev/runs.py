@@ -11,7 +11,7 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
            'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'mixture_of', 'draw_walk', 'draw_from', 'draw_codes',
            'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file', 'new_prior_file',
-           'fit_run_prior']
+           'fit_run_prior', 'which', 'png_path', 'json_path', 'model_info']
 
 # %% ../nbs/36_runs.ipynb #36run003
 import ctypes, io, os, re, shlex, shutil, sys, warnings
@@ -31,7 +31,7 @@ from .config import (BINARIZE, CONFIG_NAME, PRESET_OF, Config, DataConfig, check
                               load_config, preset, read_config, read_fields, save_config,
                               with_settings)
 from .core import (InputError, check_choice, check_range, clear_temporaries, lock_folder,
-                            quoted, speaks, write_whole)
+                            quoted, speaks, user_path, write_whole)
 from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_image,
                             to_bytes)
 from .features import make_distance, save_feature_net
@@ -44,7 +44,7 @@ from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
 from .device import TrainingError, make_accelerator
 from .tracking import HistoryFile, Progress, SamplePictures
 from .trainer import Callback, Trainer, merit
-from .vae import VAE
+from .vae import VAE, summary
 from .weights import find_checkpoint, load_weights, read_tensors, shipped
 
 # %% ../nbs/36_runs.ipynb #36run007
@@ -870,13 +870,19 @@ def evaluation_file(
 
 # %% ../nbs/36_runs.ipynb #36run061
 def new_prior_file(
-    checkpoint:str, # Whatever `load_model` has loaded
-    kind:str,       # Kind of prior
+    checkpoint:str,  # Whatever `load_model` has loaded
+    kind:str,        # Kind of prior
+    typed:str=None,  # Where it shall go, if somebody has said so
 )->Path:
     "Where a new prior goes: beside the weights; for a shipped model, into the current folder."
-    weights = files_of(checkpoint)[0]
-    ours = weights is None or weights.parent in shipped().values()
-    return prior_path(Path('model.safetensors') if ours else weights, kind)
+    if typed is None:
+        weights = files_of(checkpoint)[0]
+        ours = weights is None or weights.parent in shipped().values()
+        return prior_path(Path('model.safetensors') if ours else weights, kind)
+    path = user_path(typed, 'output_path')
+    if path.suffix == '.safetensors' and path.name != 'model.safetensors': return path
+    raise InputError('a prior is written as safetensors: let output_path end in .safetensors, '
+                     f'and not be model.safetensors, got {quoted(str(path))}')
 
 def fit_run_prior(
     checkpoint:str,           # Run folder, weights file in one, or shipped model's name
@@ -910,3 +916,36 @@ def fit_run_prior(
     save_prior(prior, path, model, num_epochs=num_epochs, seed=seed, last_loss=history[-1],
                gain=gain['gain'].value)
     return gain
+
+# %% ../nbs/36_runs.ipynb #36run071
+def which(
+    checkpoint:str, # As typed, or None
+    default:str,    # Name of a shipped model
+)->tuple:           # What to load, and what to call it
+    "Nothing typed means the shipped model, whatever lies in this folder."
+    if checkpoint is None: return str(shipped()[default]), default
+    return checkpoint, checkpoint
+
+def png_path(
+    path:str, # As typed
+)->Path:      # The same path
+    "A file name for a picture; anything but PNG is an `InputError`."
+    if Path(path).suffix.lower() == '.png': return Path(path)
+    raise InputError(
+        f'pictures are written as PNG: let output_path end in .png, got {quoted(path)}')
+
+def json_path(
+    path:str, # As typed
+)->Path:      # The same path
+    "Where numbers are written; a file that means something else is an `InputError`."
+    if Path(path).suffix == '.json' and Path(path).name != 'config.json': return Path(path)
+    raise InputError('numbers are written as JSON: let output_path end in .json, and not be '
+                     f'config.json, got {quoted(path)}')
+
+def model_info(
+    model,          # A loaded model
+    checkpoint:str, # Where it came from
+)->str:
+    "Settings and layers of a model as text."
+    settings = '\n'.join(f'{k:<18} {v}' for k,v in model.settings.items())
+    return f'{checkpoint}\n\n{settings}\n\n{summary(model)}'
