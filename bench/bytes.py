@@ -8,12 +8,16 @@ test images of CelebA with 32x32 pixels, and a small model with a discretised lo
 
     python bench/bytes.py --faces runs/faces32
 
-Every file is written and read back. A part of the images is also written with one and with two threads; the bytes must be the same. The ELBO is the plain model's,
-in single precision, a mean over three draws of z. The other formats get all images as one picture in rows of a hundred, and each image as a file of
+Every file is written and read back. A part of the images is also written by two processes, one with one and one with two threads; the bytes must be
+the same. The ELBO is the plain model's, in single precision, a mean over three draws of z.
+
+What does a learned prior save? The dynamically binarised digits once more with the shipped mixture prior (bench/priors.py), and both kinds of file in
+several orders of the images, since a file is one draw of all codes. Against it, the fall of -log p(z), which is the rise of the ELBO; and at the
+very same codes, what the coder spends on their bins against the density. The other formats get all images as one picture in rows of a hundred, and each image as a file of
 its own. Peak memory is that of writing and reading 8,192 and 40,960 images of noise, mapped from a file, in processes of their own. Headline: bits of
 the file over bits of minus the ELBO.
 """
-import gzip, json, math, subprocess, sys, tempfile
+import gzip, json, math, os, subprocess, sys, tempfile
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
@@ -22,10 +26,12 @@ import torch
 from PIL import Image
 from common import parser, report, run
 from memory import peak_mb
-from vae_nbdev.bytes import Codec, coders, compress, decompress, model_hash, to_levels
+from vae_nbdev.bytes import Codec, coders, compress, decompress, model_hash, pop, to_levels
 from vae_nbdev.config import VAEConfig
 from vae_nbdev.data import Batches, load_dataset, map_images
+from vae_nbdev.elbo import log_normal
 from vae_nbdev.evaluate import bound_images
+from vae_nbdev.priors import prior_gain
 from vae_nbdev.vae import VAE
 
 TARGET = 1.01
@@ -57,25 +63,40 @@ def timed(f):
     value = f()
     return value, perf_counter() - start
 
-def measure(name, model, images, how, folder):
-    "One set of images: file, round trip, threads, ELBO and other formats."
-    n, path = len(images), folder/'images.vae'
-    images = torch.cat([(x*255).round().to(torch.uint8) for x,_ in Batches(images, batch_size=1000, binarize=how)])
+def pixels(images, how):
+    "Images as they are coded: after binarisation."
+    return torch.cat([(x*255).round().to(torch.uint8) for x,_ in Batches(images, batch_size=1000, binarize=how)])
+
+def on_threads(name, images, folder):
+    "Are the files of two processes the same, one with one and one with two threads?"
+    np.save(folder/'few.npy', images.numpy())
+    jobs = [subprocess.Popen([sys.executable, __file__, '--write', str(folder/f'few{n}.vae'), '--folder', str(folder), '--name', str(name)],
+                             env=os.environ | dict(OMP_NUM_THREADS=str(n), MKL_NUM_THREADS=str(n))) for n in (1, 2)]
+    if any([j.wait() for j in jobs]): sys.exit('a process with another number of threads failed')
+    return (folder/'few1.vae').read_bytes() == (folder/'few2.vae').read_bytes()
+
+def write_few(args):
+    "In a process of its own: write the images in few.npy, with the threads that the environment says."
+    name, _, prior = args.name.partition('+')
+    threads = int(os.environ['OMP_NUM_THREADS'])
+    if torch.get_num_threads() != threads: torch.set_num_threads(threads)
+    compress(VAE.from_pretrained(name, prior=prior or None), torch.from_numpy(np.load(args.folder/'few.npy')), args.write)
+
+def measure(name, ref, images, how, folder):
+    "One set of images: file, round trip, threads, ELBO and other formats; `ref` is a model and, after a plus, its prior."
+    n, path, (where, _, prior) = len(images), folder/'images.vae', str(ref).partition('+')
+    model = VAE.from_pretrained(where, prior=prior or None)
+    images = pixels(images, how)
     codec = Codec(model)
     done, writing = timed(lambda: compress(codec, images, path))
     back, reading = timed(lambda: torch.cat(list(decompress(codec, path))))
-    few = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        compress(codec, images[:200], folder/'few.vae')
-        few.append((folder/'few.vae').read_bytes())
-    torch.set_num_threads(1)
+    same = on_threads(ref, images[:200], folder)
     elbos = [bound_images(model, Batches(images, batch_size=100), seed=s).elbo.double().mean().item() for s in range(3)]
     bits = -sum(elbos)/len(elbos)/math.log(2)
     exact = torch.equal(back, images)
-    if not exact or few[0] != few[1]: sys.exit(f'{name}: the round trip failed')
+    if not exact or not same: sys.exit(f'{name}: the round trip failed')
     numbers = images[0].numel()
-    d = dict(name=name, images=n, model=model_hash(model), file_bytes=done['bytes'], file_bits_per_dim=done['bits_per_dim'],
+    d = dict(name=name, images=n, model=model_hash(model), prior=codec.prior.name, file_bytes=done['bytes'], file_bits_per_dim=done['bits_per_dim'],
              elbo_bits_per_dim=bits/numbers, elbo_draws_bits_per_dim=[-e/math.log(2)/numbers for e in elbos],
              file_over_elbo=done['bits_per_dim']/(bits/numbers), round_trip=exact, same_bytes_on_two_threads=True,
              write_images_per_second=n/writing, read_images_per_second=n/reading)
@@ -94,6 +115,28 @@ def bins_cost(model, images):
             added += (coder.num_bits() - start)/3
         out.append(dict(bits=b, images=len(images), over_elbo=added/bits))
     return out
+
+def saved_by_prior(images, how, kind, orders, folder):
+    "Bytes that a learned prior saves: by files, by -log p(z), and by both at the same codes."
+    plain, learned = VAE.from_pretrained('mnist'), VAE.from_pretrained('mnist', prior=kind)
+    images, n, sizes = pixels(images, how), len(images), []
+    codecs = Codec(plain), Codec(learned)
+    for s in range(orders):
+        mixed = images[torch.randperm(n, generator=torch.Generator().manual_seed(s))]
+        sizes.append([compress(c, mixed, folder/'order.vae')['bytes'] for c in codecs])
+    gains = [prior_gain(plain, learned.prior, Batches(images, batch_size=500), seed=s)['gain'].value for s in range(10)]
+    bits, density = 0, 0.
+    for x in images.split(50):
+        coder = coders()[0](np.random.default_rng(0).integers(1, 2**32, 5000, dtype=np.uint32))
+        k = pop(coder, codecs[1].bins, *codecs[1].posterior(to_levels(x, 1))).view(len(x), -1)
+        start, z = coder.num_valid_bits(), codecs[1].prior.middles[k].float()
+        codecs[1].prior.push(coder, k)
+        bits += k.numel()*codecs[1].prior.bits - (coder.num_valid_bits() - start)
+        with torch.no_grad(): density += (learned.prior.log_prob(z) - log_normal(z, torch.zeros(()), torch.zeros(()))).sum().item()/math.log(2)
+    by_files = sum(a - b for a,b in sizes)/orders
+    by_elbo = sum(gains)/len(gains)/math.log(2)/8*n
+    return dict(prior=codecs[1].prior.name, images=n, file_bytes=sizes, saved_bytes=by_files, elbo_bytes=by_elbo,
+                elbo_draws_nats=gains, files_over_elbo=by_files/by_elbo, same_codes=dict(saved_bytes=bits/8, density_bytes=density/8, ratio=bits/density))
 
 def memory_of(n, folder):
     "In a process of its own: write and read `n` small images of noise; prints JSON."
@@ -116,17 +159,20 @@ def child(n, folder):
 
 def main(args):
     if args.memory: return memory_of(args.memory, args.folder)
+    if args.write: return write_few(args)
     torch.set_num_threads(1)
     n, sets, bins = 200 if args.quick else 10_000, [], []
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        digits, mnist = load_dataset('mnist', 'test', limit=n).images, VAE.from_pretrained('mnist')
+        digits = load_dataset('mnist', 'test', limit=n).images
         for how in 'dynamic', 'threshold':
-            sets.append(measure(f'mnist, {how}', mnist, digits, how, tmp))
+            sets.append(measure(f'mnist, {how}', 'mnist', digits, how, tmp))
+        sets.append(measure('mnist, dynamic, mixture', 'mnist+mixture', digits, 'dynamic', tmp))
+        learned = saved_by_prior(digits, 'dynamic', 'mixture', 1 if args.quick else 4, tmp)
         if args.faces:
             faces = load_dataset('celeba', 'test', image_size=32, limit=100 if args.quick else 1000).images
             model = VAE.from_pretrained(args.faces)
-            sets.append(measure('celeba 32x32', model, faces, 'none', tmp))
+            sets.append(measure('celeba 32x32', args.faces, faces, 'none', tmp))
             bins = bins_cost(model, faces[:100])
         memory = [child(m, tmp) for m in ((4096, 8192) if args.quick else (8192, 40960))]
     rows = [dict(name=f'{d["name"]}: {what}', bytes=size, bytes_per_image=size/d['images'],
@@ -134,10 +180,12 @@ def main(args):
             for d,others in sets for what,size in {'bits back, file': d['file_bytes'], '-ELBO': elbo_bytes(d), **others}.items()]
     before = [f"{d['name']}: file/-ELBO {d['file_over_elbo']:.4f}, {d['write_images_per_second']:.0f} images/s written, "
               f"{d['read_images_per_second']:.0f} read, round trip exact" for d,_ in sets]
+    before.append(f"the mixture prior saves {learned['saved_bytes']:,.0f} bytes of {len(learned['file_bytes'])} files, {learned['elbo_bytes']:,.0f} by the ELBO; "
+                  f"at the same codes {learned['same_codes']['ratio']:.4f} of what its density says")
     before.append(f"peak memory {memory[0]['peak_mb']:.0f} MB for {memory[0]['images']:,} images, {memory[1]['peak_mb']:.0f} MB for {memory[1]['images']:,}")
     pairs = [d['file_bits_per_dim'] for d,_ in sets], [d['elbo_bits_per_dim'] for d,_ in sets]
     report('bytes', pairs, TARGET, rows, at_most=True, write=not args.quick, packages=('constriction', 'pillow'), before=before,
-           what='bits of the file over bits of minus the ELBO, one value a set of images', sets=[d for d,_ in sets], memory=memory, bins=bins)
+           what='bits of the file over bits of minus the ELBO, one value a set of images', sets=[d for d,_ in sets], memory=memory, bins=bins, learned_prior=learned)
 
 def numbers(d): return 3*32*32 if d['name'].startswith('celeba') else 28*28
 def elbo_bytes(d): return round(d['elbo_bits_per_dim']*numbers(d)*d['images']/8)
@@ -146,5 +194,7 @@ if __name__ == '__main__':
     p = parser(__doc__, repeats=1)
     p.add_argument('--faces', metavar='RUN', help='run with a discretised logistic for faces of 32x32 pixels (default: no faces)')
     p.add_argument('--memory', type=int, metavar='N', help='measure the memory of N images, print JSON; the script calls itself with this')
-    p.add_argument('--folder', type=Path, help='where --memory writes')
+    p.add_argument('--write', type=Path, metavar='FILE', help='write the images in few.npy as one file; the script calls itself with this')
+    p.add_argument('--name', help='for --write: a model, and after a plus its prior')
+    p.add_argument('--folder', type=Path, help='where --memory and --write find and leave files')
     run(main, p)

@@ -8,7 +8,7 @@ __all__ = ['SCALES', 'TOTALS', 'TERMS', 'IN_WORDS', 'KLS', 'LIKELIHOOD_OF', 'OVE
            'read_recon', 'same_scale', 'KL', 'kl_slopes', 'read_kl', 'variants', 'read_both', 'exponents', 'Finding',
            'Audit', 'power_of', 'weigh', 'weight_findings', 'recon_findings', 'range_findings', 'kl_findings', 'offset',
            'value_findings', 'size_findings', 'together_findings', 'settle', 'check_claims', 'audit', 'in_lines',
-           'trained', 'named', 'pick', 'weighted', 'forward_loss', 'find_parts', 'audit_draw']
+           'trained', 'named', 'pick', 'weighted', 'forward_loss', 'find_parts', 'known_term', 'audit_draw']
 
 # %% ../nbs/46_audit.ipynb #e25fb234
 import math
@@ -868,6 +868,20 @@ def find_parts(
     if images and pair: return images[0], *pair
     raise InputError('the model must return a reconstruction of the size of its images and mu and '
                      f'logvar of shape (n, latent_dim); it returned shapes {shapes}')
+
+# %% ../nbs/46_audit.ipynb #aud00002
+@contextmanager
+def known_term(
+    name:str,       # What it is called
+    term,           # −log p of each pixel, from image and decoder's output
+    likelihood:str, # What it is the distortion of
+):
+    "Let audits recognise one more reconstruction term; one that is known already is an error."
+    if name in TERMS: raise InputError(f'{quoted(name)} is a term that the audit knows already')
+    TERMS[name], IN_WORDS[name], LIKELIHOOD_OF[name] = term, name, (likelihood,)
+    try: yield
+    finally:
+        for known in (TERMS, IN_WORDS, LIKELIHOOD_OF): known.pop(name)
 
 # %% ../nbs/46_audit.ipynb #647c5337
 def audit_draw(

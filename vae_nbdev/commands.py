@@ -71,6 +71,7 @@ def vae_compress(
     convert:bool=False,       # Folder: resize and recolour images that do not fit, with loss
     bits:int=12,              # Two to the power of this many bins for each latent, 1 to 16
     seed:int=0,               # Seed of dynamic binarisation
+    prior:str=None,           # mixture or vamp, fitted by vae_fit_prior, or its file
 ):
     "Write images to a file without loss, by bits-back coding with a trained VAE."
     from vae_nbdev import runs as R
@@ -79,7 +80,7 @@ def vae_compress(
     check_range(seed, 'seed', 0, 2**32 - 1)
     path = vae_path(output_path)
     checkpoint, name = R.which(checkpoint_path, 'mnist')
-    model = R.load_model(checkpoint)
+    model = R.load_model(checkpoint, prior)
     codec = Codec(model, bits)
     look = lambda: R.load_images(checkpoint, model, images, data_root, split, limit, binarize)
     found, how = find_images(images, look, model.image_shape, limit, binarize, convert)
@@ -92,13 +93,14 @@ def vae_decompress(
     input_path:str,           # File that vae_compress has written
     output_path:str,          # New folder for PNG files, or NAME.npy for one array
     checkpoint_path:str=None, # The model that made it (default: mnist)
+    prior:str=None,           # The prior that made it, as for vae_compress
 ):
     "Bring back the images of a file that vae_compress has written."
     from vae_nbdev import runs as R
     from vae_nbdev.bytes import decompress, file_header, write_images
     path, output = user_path(input_path, 'input_path'), user_path(output_path, 'output_path')
     n = file_header(path)['images']
-    model = R.load_model(R.which(checkpoint_path, 'mnist')[0])
+    model = R.load_model(R.which(checkpoint_path, 'mnist')[0], prior)
     write_images(decompress(model, path), (n, *model.image_shape), output)
     print(f'{n:,} images in {output}')
 

@@ -9,19 +9,20 @@ __all__ = ['SITE', 'TENSORS', 'Symptom', 'check_tensors', 'find_asleep', 'aggreg
 
 # %% ../nbs/47_doctor.ipynb #bff0e050
 import json, math
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
-from .audit import audit
+from .audit import audit, known_term
 from .config import read_config
 from .core import InputError, shown
 from .data import Batches
 from .elbo import kl_normal, kl_normal_dims, log_normal, reparameterize
 from .evaluate import amortization_gap, bound_images, evaluating
-from .loss import LocationScale
+from .loss import DiscretizedLogistic, LocationScale
 from .plot import COLORS, styled
 from .runs import load_images, load_model, seen
 from .samplers import AggregateSampler
@@ -216,16 +217,25 @@ def find_loss(
 )->Symptom:
     "Which loss was it trained by? The audit of its own likelihood."
     like, at = deepcopy(model.likelihood).cpu(), '04_loss.ipynb'
-    if like.params_per_channel != 1 or not beta: return Symptom('loss', 'note', 'The loss is not '
-        'audited: the decoder gives several numbers a pixel, or beta is 0.', dict(beta=beta), at)
-    loss = lambda x, r, mu, t: (like.log_prob(r, x).neg() + beta*kl_normal(mu, t)).mean()
-    unit = {'binary': True} if not like.accepts(torch.full((1, 1, 1, 1), .5)).all() else {}
-    try: a = audit(loss, (model.image_shape[0], 4, 4), 4, 2, beta, recon_range='logits', **unit)
+    if not beta: return Symptom('loss', 'note', 'The loss is not audited: the rate has no weight.',
+                                dict(beta=beta), at)
+    levels, own = isinstance(like, DiscretizedLogistic), like.params_per_channel > 1
+    snap = lambda x: like.level(x)/like.top if levels else x
+    params = lambda r: torch.cat([r, 0*r], 1) if own else r # each pixel's scale at its start
+    loss = lambda x, r, mu, t: (like.log_prob(params(r), snap(x)).neg()
+                                + beta*kl_normal(mu, t)).mean()
+    term = lambda x, r: -like.log_prob_pixels(params(r), snap(x))
+    unit = {} if levels or like.accepts(torch.full((1, 1, 1, 1), .5)).all() else {'binary': True}
+    try:
+        with known_term('discretised logistic', term, 'discretized_logistic') if levels \
+                else nullcontext():
+            a = audit(loss, (model.image_shape[0], 4, 4), 4, 2, beta, recon_range='logits', **unit)
     except InputError as e: return Symptom('loss', 'note', f'The loss is not audited: {e}', {}, at)
-    evidence = dict(beta=beta, sigma=a.sigma, reconstruction=a.recon)
+    evidence = dict(beta=beta, sigma=a.sigma, reconstruction=a.recon, audited_beta=a.beta)
     if a.recon == 'unknown' or a.beta is None: return Symptom('loss', 'note', f'The rate weighs '
         f'{beta:.4g} beside a likelihood that the audit has no name for.', evidence, at)
-    what = f'The rate weighs {beta:.4g}' + (f' at sigma {a.sigma:.3g}' if a.sigma else '')
+    what = f'The rate weighs {beta:.4g}' + (', with a scale for each pixel' if own else
+                                            f' at sigma {a.sigma:.3g}' if a.sigma else '')
     if abs(beta - 1) < 1e-6: return Symptom('loss', 'fine', f'{what}: the ELBO.', evidence, at)
     return Symptom('loss', 'note', f'{what}: not the ELBO but a beta-VAE.', evidence, at,
                    'Compare models by their ELBO, not by this loss.')
