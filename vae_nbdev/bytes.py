@@ -281,6 +281,7 @@ def likelihood_levels(
 )->Levels:
     "How the pixels of `model` are coded; a model that has only densities is an `InputError`."
     like, c = model.likelihood, model.config
+    if c.lower_levels: raise InputError('this model has several levels of latents: one is coded')
     if model.takes_labels: raise InputError('this model looks at labels, which are not in the file')
     if c.likelihood_type == 'bernoulli':
         return Levels(1, make_cut(LOGISTIC, torch.zeros(1)), None, None)
@@ -350,7 +351,8 @@ def model_hash(
     model,  # A `VAE`
 )->str:     # 16 hexadecimal digits
     "A name that changes with the settings and with every weight."
-    h = hashlib.sha256(json.dumps(model.settings, sort_keys=True).encode())
+    known = {k: v for k,v in model.settings.items() if k != 'lower_levels'} # younger than files
+    h = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for name,t in sorted(model.state_dict().items()):
         h.update(f'{name} {tuple(t.shape)} {t.dtype}'.encode())
         h.update(t.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
