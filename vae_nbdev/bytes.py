@@ -281,7 +281,9 @@ def likelihood_levels(
 )->Levels:
     "How the pixels of `model` are coded; a model that has only densities is an `InputError`."
     like, c = model.likelihood, model.config
-    if c.lower_levels: raise InputError('this model has several levels of latents: one is coded')
+    if c.lower_levels:
+        raise InputError('this model has several levels of latents, and bits-back coding here is '
+                         'for one')
     if model.takes_labels: raise InputError('this model looks at labels, which are not in the file')
     if c.likelihood_type == 'bernoulli':
         return Levels(1, make_cut(LOGISTIC, torch.zeros(1)), None, None)

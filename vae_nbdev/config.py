@@ -85,8 +85,8 @@ def check_levels(
     config # A model's settings
 ):
     "Refuse levels that cannot be read, or whose sides the network's maps do not have."
-    text = config.lower_levels
-    if not isinstance(text, str) or not re.fullmatch(r'(\d{1,3}x\d{1,3}(,\d{1,3}x\d{1,3}){0,7})?', text):
+    text, one = config.lower_levels, r'\d{1,3}x\d{1,3}'
+    if not isinstance(text, str) or not re.fullmatch(f'({one}(,{one}){{0,7}})?', text):
         raise InputError('lower_levels names up to 8 levels by channels x side, from the top, '
                          f'as 4x7,2x14; got {quoted(text)}')
     if not text: return
@@ -194,8 +194,8 @@ class VAEConfig:
     "Everything that shapes a model; a file with these values rebuilds it."
     image_size:int=8                # Side of the square images, 8 to 512 pixels
     channels:int=1                  # 1 for grey images, 3 for colour
-    latent_dim:int=16               # Dimensions of z, with lower_levels of its top level
-    lower_levels:str=''             # Levels of z below: 4x7,2x14 is channels x side (conv)
+    latent_dim:int=16               # Dimensions of z
+    lower_levels:str=''             # Levels below these: 4x7,2x14 is channels x side (conv)
     architecture:str='conv'         # Networks: conv or mlp
     width:int=32                    # Channels of the first stage (conv), units of a layer (mlp)
     depth:int=2                     # Halvings of the image (conv), hidden layers (mlp)
