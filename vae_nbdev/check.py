@@ -8,14 +8,14 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_distortion', 'check_audit', 'check_binomial', 'check_elbo', 'check_classify', 'check_silent',
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
            'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
-           'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_three_symbols',
-           'check_first_bits', 'check_wrong_model', 'check_obeyed', 'check_mean_recipe', 'check_same_price',
-           'check_half_variance', 'check_break_even', 'check_sharpened', 'anonymous', 'check_batch_beta',
-           'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins',
-           'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost',
-           'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on',
-           'check_count', 'check_positions', 'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves',
-           'clue', 'stopped', 'Checker', 'hidden']
+           'check_coupling', 'check_with_prior', 'check_list_gap', 'check_residual', 'check_free_levels',
+           'check_three_terms', 'check_embed', 'check_three_symbols', 'check_first_bits', 'check_wrong_model',
+           'check_obeyed', 'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even',
+           'check_sharpened', 'anonymous', 'check_batch_beta', 'check_fitting_draw', 'check_capacity', 'check_strip',
+           'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences',
+           'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup',
+           'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk',
+           'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -894,6 +894,65 @@ check_with_prior = Checker('10_priors', _bound,
     _bound(*a, q=lambda z, mu, logvar: 0.),
     'Both densities are taken at the draw z; this takes the prior at the mean.': lambda *a:
     _bound(*a, at=lambda z, mu: mu)})
+
+# %% ../nbs/41_check.ipynb #41hie001
+# Levels of latents (chapter 11)
+def _list_gap(d, sigma, half=0.5, of=lambda m: m, noise=lambda sigma: sigma**2):
+    "Gap of the best independent q; what readers get wrong are arguments."
+    W = torch.cat([torch.ones(d, 1), torch.eye(d)], 1).double()
+    m = of(torch.eye(d + 1).double() + W.T@W/noise(sigma))
+    return half*(m.diagonal().log().sum() - m.logdet())
+
+check_list_gap = Checker('11_hierarchy', _list_gap, cases=[(3, 0.2), (7, 0.5), (1, 1.)],
+    shows='With many pixels the gap approaches half of log(1 + 1/σ²): one latent is tied to all.',
+    wrong={
+    'A log-determinant of a covariance goes with a factor one half.': lambda d, s:
+    _list_gap(d, s, half=1.),
+    'Not the variances of the posterior: the best list has one over the diagonal of the precision.':
+    lambda d, s: _list_gap(d, s, of=torch.linalg.inv),
+    'The precision has 1/σ², one over the variance of the noise.': lambda d, s:
+    _list_gap(d, s, noise=lambda s: s),
+    'This is the gap for four pixels, whatever d is.': lambda d, s: _list_gap(4, s),
+    'The order of the difference: log p(x) is above the bound.': lambda d, s: -_list_gap(d, s)})
+
+def _residual(mu_q, logvar_q, mu_p, logvar_p, unit=lambda lv: (lv/2).exp(), shift=1):
+    "A posterior in units of its prior; what readers get wrong are arguments."
+    return (mu_q - shift*mu_p)/unit(logvar_p), logvar_q - logvar_p
+
+check_residual = Checker('11_hierarchy', _residual,
+    cases=[tuple(hidden(4, 3, seed=s) for s in range(4))],
+    shows='Zero and zero now mean: as expected, at no price.', wrong={
+    'The mean is divided by the standard deviation of the prior, and not by its variance.':
+    lambda *a: _residual(*a, unit=torch.exp),
+    'The mean is counted from the mean of the prior, in units of its standard deviation.':
+    lambda *a: _residual(*a, unit=torch.ones_like),
+    'The mean of the prior has to be taken away first.': lambda *a: _residual(*a, shift=0),
+    'Variances are divided, so their logarithms are subtracted.': lambda mq, lq, mp, lp:
+    (_residual(mq, lq, mp, lp)[0], lq + lp),
+    'The variance changes its unit, too.': lambda mq, lq, mp, lp:
+    (_residual(mq, lq, mp, lp)[0], lq)})
+
+def _free_levels(rate_dims, sizes, free, each=False, dims=torch.sum, after=True, cut=True):
+    "Priced rates of levels; what readers get wrong are arguments."
+    parts = [dims(r, 1) for r in rate_dims.split(list(sizes), 1)]
+    if each: return sum(r.clamp(min=f).mean() for r,f in zip(parts, free))
+    if not cut: return sum((r.mean() - f).clamp(min=0) for r,f in zip(parts, free))
+    if not after: return sum(r.mean() for r in parts).clamp(min=sum(free))
+    return sum(r.mean().clamp(min=f) for r,f in zip(parts, free))
+
+check_free_levels = Checker('11_hierarchy', _free_levels,
+    cases=[(hidden(6, 9).abs(), [2, 3, 4], [3., 0.5, 5.]),
+           (hidden(5, 4, seed=1).abs(), [1, 3], [0.8, 0.])],
+    shows='A level below its free nats feels no price, whichever images or latents they come from.',
+    wrong={
+    'The maximum is taken of the mean over the batch, not image by image.': lambda *a:
+    _free_levels(*a, each=True),
+    'The rate of a level is the sum over its latents, not their mean.': lambda *a:
+    _free_levels(*a, dims=torch.mean),
+    'Each level has its own free nats: the maximum comes before the sum over levels.': lambda *a:
+    _free_levels(*a, after=False),
+    'The free nats are a floor, max(rate, λ); this takes them away from the rate.': lambda *a:
+    _free_levels(*a, cut=False)})
 
 # %% ../nbs/41_check.ipynb #813ce96d
 # Feature distances (chapter 12)

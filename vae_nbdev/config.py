@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'OWN', 'MIN_SIZE', 'MAX_SIZE', 'MIN_SCALE', 'MAX_SCALE', 'DATASETS',
            'SECTIONS', 'DERIVED', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices', 'check_image_size',
-           'check_depth', 'check_shape', 'check_scale', 'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig',
-           'TrainConfig', 'Config', 'where_settings_live', 'with_settings', 'read_value', 'read_fields', 'read_json',
-           'read_config', 'save_config', 'load_config', 'comments', 'setting_flags', 'preset']
+           'check_depth', 'check_levels', 'check_shape', 'check_scale', 'check_number', 'DatasetSpec', 'DataConfig',
+           'VAEConfig', 'TrainConfig', 'Config', 'where_settings_live', 'with_settings', 'read_value', 'read_fields',
+           'read_json', 'read_config', 'save_config', 'load_config', 'comments', 'setting_flags', 'preset']
 
 # %% ../nbs/33_config.ipynb #9871e1eb
 import inspect, json, math, re
@@ -80,6 +80,25 @@ def check_depth(
     if 1 <= depth <= deepest: return
     raise InputError(f'depth must be 1 to {deepest} for images of {image_size} pixels, '
                      f'got {quoted(depth)}')
+
+def check_levels(
+    config # A model's settings
+):
+    "Refuse levels that cannot be read, or whose sides the network's maps do not have."
+    text, one = config.lower_levels, r'\d{1,3}x\d{1,3}'
+    if not isinstance(text, str) or not re.fullmatch(f'({one}(,{one}){{0,7}})?', text):
+        raise InputError('lower_levels names up to 8 levels by channels x side, from the top, '
+                         f'as 4x7,2x14; got {quoted(text)}')
+    if not text: return
+    if config.architecture != 'conv':
+        raise InputError(f'lower_levels needs architecture conv, got {config.architecture}')
+    shapes = config.level_shapes[1:]
+    for channels,*_ in shapes: check_range(channels, 'channels of a level', 1, 512)
+    sides = [math.ceil(config.image_size/2**i) for i in range(config.depth, 0, -1)]
+    found = [s for _,s,_ in shapes]
+    if set(found) <= set(sides) and found == sorted(found): return
+    raise InputError(f'lower_levels must have sides {" then ".join(map(str, sides))}, which are '
+                     f'those of the maps (depth {config.depth}), got {quoted(text)}')
 
 def check_shape(
     image_size:int, # Side of the images, pixels
@@ -176,6 +195,7 @@ class VAEConfig:
     image_size:int=8                # Side of the square images, 8 to 512 pixels
     channels:int=1                  # 1 for grey images, 3 for colour
     latent_dim:int=16               # Dimensions of z
+    lower_levels:str=''             # Levels below these: 4x7,2x14 is channels x side (conv)
     architecture:str='conv'         # Networks: conv or mlp
     width:int=32                    # Channels of the first stage (conv), units of a layer (mlp)
     depth:int=2                     # Halvings of the image (conv), hidden layers (mlp)
@@ -200,6 +220,7 @@ class VAEConfig:
                      num_blocks=(0, 64), num_levels=(2, 65536), num_classes=(0, 10000))
         for name, (low, high) in sizes.items(): check_range(getattr(self, name), name, low, high)
         check_depth(self.image_size, self.depth if self.architecture == 'conv' else 1)
+        check_levels(self)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
             check_scale(self.scale, self.scale_mode)
         factor = self.label_factor
@@ -208,6 +229,13 @@ class VAEConfig:
         if self.takes_labels and not self.num_classes:
             raise InputError('encoder_labels and decoder_labels need labelled data: '
                              'num_classes is 0')
+
+    @property
+    def level_shapes(self):
+        "Shape of each level's latents, from the top: a row of numbers, then maps."
+        text = self.lower_levels.split(',') if self.lower_levels else []
+        sizes = [tuple(map(int, t.split('x'))) for t in text]
+        return (self.latent_dim,), *((c, s, s) for c,s in sizes)
 
     @property
     def likelihood_settings(self):

@@ -107,6 +107,9 @@ def attach(self:Prior,
     model, # The model whose codes it describes
 )->Prior:  # The same prior
     "Refuse a model whose codes this prior cannot be for."
+    if len(getattr(model, 'level_shapes', ())) > 1:
+        raise InputError('this model has several levels and learns the priors of the lower ones '
+                         'itself: a prior can be fitted to a model of one level')
     if tuple(model.latent_shape) != (self.latent_dim,):
         raise InputError(f'this prior is for {self.latent_dim} latents in a row, the model has '
                          f'codes of shape {tuple(model.latent_shape)}')

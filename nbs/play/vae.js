@@ -25,7 +25,7 @@ export const CHOICES = {
 }
 
 export const DEFAULTS = { // of VAEConfig
-  image_size: 8, channels: 1, latent_dim: 16, architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
+  image_size: 8, channels: 1, latent_dim: 16, lower_levels: '', architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
   downsample: 'stride', upsample: 'transpose', norm: 'none', activation: 'relu', likelihood_type: 'bernoulli', scale: 1,
   scale_mode: 'fixed', num_levels: 256, num_classes: 0, encoder_labels: 'none', label_factor: 1, decoder_labels: false,
 }
@@ -43,6 +43,7 @@ export function readConfig(text) {
   for (const name in given)
     if (!(name in DEFAULTS)) throw new InputError(`this page cannot run the model: its setting ${quoted(name)} is not one that it knows`)
   const c = {...DEFAULTS, ...given}
+  if (c.lower_levels !== '') throw new InputError(`this page cannot run the model: it has several levels of latents (lower_levels ${quoted(c.lower_levels)}), and the page knows one`)
   for (const [name, known] of Object.entries(CHOICES))
     if (!known.includes(c[name]))
       throw new InputError(`this page cannot run the model: ${name} is ${quoted(c[name])}, and it knows ${known.join(', ')}`)
