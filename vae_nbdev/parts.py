@@ -17,7 +17,8 @@ from .data import Batches, ImageSet
 # %% ../nbs/45_own.ipynb #46own006
 PARTS = dict(architecture={}, likelihood_type={}, prior={}) # classes of one's own, by name
 BUILT_IN = {what: CHOICES[what] for what in OWN}
-PRIOR_NAMES = 'normal', 'mixture', 'vamp', 'flow', 'flow_matching' # as `priors` has them
+PRIOR_NAMES = ('normal', 'mixture', 'vamp', 'flow', 'flow_matching', # as `priors` has them
+               'latent_flow')
 
 def register(
     what:str, # architecture, likelihood_type or prior
