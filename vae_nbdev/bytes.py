@@ -306,7 +306,8 @@ class Codec:
         prior=None,  # Bins and their probabilities (default: those of the standard normal)
     ):
         self.levels, self.image_shape = likelihood_levels(model), model.image_shape
-        self.latent_dim, self.prior = model.latent_shape[0], prior or QuantilePrior(bits)
+        self.latent_shape, self.prior = tuple(model.latent_shape), prior or QuantilePrior(bits)
+        self.latent_dim = math.prod(self.latent_shape)
         self.encoder, self.decoder = exact_network(model.encoder), exact_network(model.decoder)
         self.bins, self.name = make_cut(NORMAL, self.prior.edges), model_hash(model)
 
@@ -321,7 +322,8 @@ class Codec:
         k:Tensor, # Bins, `(n, latent_dim)`
     )->tuple:     # Location and one over the scale of each pixel, `(n*channels*h*w,)`
         "p(x|z) as the coder needs it, for z in the middle of its bin."
-        params, raw = on_grid(self.decoder(self.prior.middles[k])), self.levels.fixed
+        z, raw = self.prior.middles[k].view(-1, *self.latent_shape), self.levels.fixed
+        params = on_grid(self.decoder(z))
         if self.levels.scale is None: return params.flatten(), torch.ones(params.numel()).double()
         if raw is None: params, raw = params.chunk(2, 1)
         loc = params.flatten()

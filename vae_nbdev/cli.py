@@ -372,7 +372,7 @@ def vae_doctor(
 # %% ../nbs/37_cli.ipynb #37pri002
 def vae_fit_prior(
     checkpoint_path:str,       # Run, weights file, or shipped model
-    prior:str='flow',          # mixture, vamp, flow or flow_matching
+    prior:str='flow',          # mixture, vamp, flow, flow_matching, latent_flow
     dataset:str=None,          # Images whose codes are fitted (default: the run's)
     data_root:str=None,        # Where they are (default: as in the run)
     limit:int=None,            # At most this many images
