@@ -37,7 +37,8 @@ from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_
 from .features import make_distance, save_feature_net
 from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
-from .priors import PRIORS, fit_prior, make_prior, prior_gain, prior_path, save_prior
+from .priors import (fit_prior, make_prior, prior_gain, prior_kinds, prior_path,
+                              save_prior)
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
                                 grid, interpolate, manifold, traverse, weighted_codes)
@@ -867,7 +868,7 @@ def evaluation_file(
     ours = weights is None or weights.parent in shipped().values()
     usual = split == 'test' and (own is None or dataset == own['dataset'])
     name = 'evaluation' if usual else f'evaluation_{dataset}_{split}'
-    if prior: name += f'_{Path(prior).stem if prior not in PRIORS else f"prior_{prior}"}'
+    if prior: name += f'_{Path(prior).stem if prior not in prior_kinds() else f"prior_{prior}"}'
     name += '.json'
     return (Path() if ours else weights.parent)/name
 
