@@ -976,10 +976,8 @@ check_equivariance = Checker('13_latents', _turned,
     shows='A turned code is asked to be the turned image, and the decoder to know it.', wrong={
     'The image must be turned as well: this asks the decoder not to notice.': lambda d, z, x:
     _turned(d, z, x, target=lambda x: x),
-    'The code must be turned before it is decoded, not the image after it.': lambda d, z, x:
-    _turned(d, z, x, found=lambda d, z: _turn(d(z))),
-    'This is the plain error: nothing is turned.': lambda d, z, x: _turned(d, z, x,
-        found=lambda d, z: d(z), target=lambda x: x),
+    'This is the plain error, as if nothing were turned: turn the code, before it is decoded.':
+    lambda d, z, x: _turned(d, z, x, found=lambda d, z: _turn(d(z))),
     'The turned reconstruction is not the turned image: a blurred one would do.': lambda d, z, x:
     _turned(d, z, d(z)),
     'One number for each image: sum over channels and pixels only.': lambda d, z, x: _turned(d, z,
