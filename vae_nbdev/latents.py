@@ -19,7 +19,7 @@ from .evaluate import evaluating
 from .loss import full_precision, noise
 from .priors import PRIORS, Prior, encode_batch
 
-# %% ../nbs/13_latents.ipynb #13lat020
+# %% ../nbs/13_latents.ipynb #13lat022
 def channel_stats(
     model,                          # Model whose codes have a side, or none
     batches,                        # Pairs `(x, y)` of images and labels
@@ -40,7 +40,7 @@ def channel_stats(
     shape = (-1, *[1]*(len(model.latent_shape) - 1))
     return mean.to(like).view(shape), std.to(like).view(shape)
 
-# %% ../nbs/13_latents.ipynb #13lat025
+# %% ../nbs/13_latents.ipynb #13lat027
 def gaussian_velocity(
     z:Tensor,   # Where, any shape
     t:Tensor,   # When: 0 is noise, 1 is data; broadcast against `z`
@@ -51,7 +51,7 @@ def gaussian_velocity(
     var = (1 - t)**2 + t**2*std**2
     return mean + (t*std**2 - (1 - t))/var*(z - t*mean)
 
-# %% ../nbs/13_latents.ipynb #13lat028
+# %% ../nbs/13_latents.ipynb #13lat030
 SOLVERS = 'euler', 'heun'
 
 def follow(
@@ -72,7 +72,7 @@ def follow(
         u = u + dt*v
     return u
 
-# %% ../nbs/13_latents.ipynb #13lat033
+# %% ../nbs/13_latents.ipynb #13lat035
 class ToldBlock(nn.Module):
     "A residual block that is told the time: scale and shift of its second activation."
     def __init__(self,
@@ -94,7 +94,7 @@ class ToldBlock(nn.Module):
         scale, shift = self.told(e)[:,:,None,None].chunk(2, 1)
         return h + self.last(F.silu((1 + scale)*self.norm(self.first(h)) + shift))
 
-# %% ../nbs/13_latents.ipynb #13lat034
+# %% ../nbs/13_latents.ipynb #13lat036
 FREQUENCIES = 8 # sines and cosines that describe the time
 
 class VelocityNet(nn.Module):
@@ -134,7 +134,7 @@ class VelocityNet(nn.Module):
         for b in self.again: h = b(h, e)
         return self.last(h)
 
-# %% ../nbs/13_latents.ipynb #13lat037
+# %% ../nbs/13_latents.ipynb #13lat039
 class LatentFlow(Prior):
     "Flow matching for codes with a side, in units of each channel's spread (@eq-latent-flow)."
     kind, own = 'latent_flow', ('latent_shape', 'width', 'blocks', 'steps', 'solver')
@@ -173,7 +173,7 @@ class LatentFlow(Prior):
     def from_noise(self, eps:Tensor, y:Tensor, generator=None)->Tensor:
         return follow(lambda u, t: self.net(u, t, y), eps, self.steps, self.solver)
 
-# %% ../nbs/13_latents.ipynb #13lat038
+# %% ../nbs/13_latents.ipynb #13lat040
 @patch
 def start(self:LatentFlow,
     z:Tensor, # Codes of some images, `(n, *latent_shape)`
@@ -184,7 +184,7 @@ def start(self:LatentFlow,
     self.mean.copy_(z.mean((0, 2, 3), keepdim=True)[0])
     self.std.copy_(z.transpose(0, 1).flatten(1).std(1).clamp(min=1e-6)[:,None,None])
 
-# %% ../nbs/13_latents.ipynb #13lat039
+# %% ../nbs/13_latents.ipynb #13lat041
 @patch
 def attach(self:LatentFlow,
     model, # The model whose codes it describes; it may be one that takes no labels
@@ -195,7 +195,7 @@ def attach(self:LatentFlow,
     try: return Prior.attach(self, model)
     finally: self.num_classes = classes
 
-# %% ../nbs/13_latents.ipynb #13lat043
+# %% ../nbs/13_latents.ipynb #13lat045
 @patch
 def log_prob_unit(self:LatentFlow,
     u:Tensor, # Codes in units of `std`, counted from `mean`, `(n, *latent_shape)`
