@@ -426,7 +426,9 @@ class Codec:
         prior=None,  # Bins and their probabilities (default: those of the model's own prior)
     ):
         self.levels, self.image_shape = likelihood_levels(model), model.image_shape
-        self.latent_dim, self.prior = model.latent_shape[0], prior or prior_bins(model.prior, bits)
+        self.latent_shape = tuple(model.latent_shape)
+        self.latent_dim = math.prod(self.latent_shape)
+        self.prior = prior or prior_bins(model.prior, bits)
         self.encoder, self.decoder = exact_network(model.encoder), exact_network(model.decoder)
         self.bins, self.name = make_cut(NORMAL, self.prior.edges), model_hash(model)
 
@@ -441,7 +443,8 @@ class Codec:
         k:Tensor, # Bins, `(n, latent_dim)`
     )->tuple:     # Location and one over the scale of each pixel, `(n*channels*h*w,)`
         "p(x|z) as the coder needs it, for z in the middle of its bin."
-        params, raw = on_grid(self.decoder(self.prior.middles[k])), self.levels.fixed
+        z, raw = self.prior.middles[k].view(-1, *self.latent_shape), self.levels.fixed
+        params = on_grid(self.decoder(z))
         if self.levels.scale is None: return params.flatten(), torch.ones(params.numel()).double()
         if raw is None: params, raw = params.chunk(2, 1)
         loc = params.flatten()
@@ -476,7 +479,6 @@ def model_hash(
     known = {k: v for k,v in model.settings.items() if k not in YOUNGER}
     h = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     return hash_tensors(h, {k: t for k,t in model.state_dict().items() if k[:6] != 'prior.'})
-
 
 # %% ../nbs/14_bytes.ipynb #14byt071
 MARK = b'VAEBYTE1'

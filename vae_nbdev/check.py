@@ -9,13 +9,14 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
            'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
            'check_coupling', 'check_with_prior', 'check_list_gap', 'check_residual', 'check_free_levels',
-           'check_three_terms', 'check_embed', 'check_three_symbols', 'check_first_bits', 'check_wrong_model',
-           'check_obeyed', 'check_mean_recipe', 'check_same_price', 'check_half_variance', 'check_break_even',
-           'check_sharpened', 'anonymous', 'check_batch_beta', 'check_fitting_draw', 'check_capacity', 'check_strip',
-           'check_half_radius', 'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences',
-           'check_hidden_beta', 'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup',
-           'check_tracker', 'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk',
-           'check_effects', 'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
+           'check_three_terms', 'check_embed', 'check_one_factor', 'check_equivariance', 'check_three_symbols',
+           'check_first_bits', 'check_wrong_model', 'check_obeyed', 'check_mean_recipe', 'check_same_price',
+           'check_half_variance', 'check_break_even', 'check_sharpened', 'anonymous', 'check_batch_beta',
+           'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins',
+           'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost',
+           'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on',
+           'check_count', 'check_positions', 'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves',
+           'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -1000,6 +1001,49 @@ check_embed = Checker('12_features', _embedding(), cases=[()], use=_apart,
     _embedding(lambda w, n: w.sqrt()),
     'The mean over the positions is there; the weight of the layer is missing.':
     _embedding(lambda w, n: n**-0.5)})
+
+# %% ../nbs/41_check.ipynb #13chk001
+# Latents with a side (chapter 13)
+def _one_factor(mean, std, of_means=lambda m: m.var(correction=0)):
+    return (std.square().mean() + of_means(mean)).rsqrt()
+
+check_one_factor = Checker('13_latents', _one_factor,
+    cases=[(hidden(4), hidden(4, seed=1).exp()), (3*hidden(6), hidden(6, seed=1).exp())],
+    shows='The variance of all numbers is the mean variance and the variance of the means.', wrong={
+    'The channels differ in their means, too, and that is a part of the variance of all.':
+    lambda mean, std: _one_factor(mean, std, lambda m: 0.),
+    'This is one over the mean spread. Variances are what adds up.': lambda mean, std:
+    1/std.mean(),
+    'This is the spread itself. Codes are multiplied by one over it.': lambda mean, std:
+    1/_one_factor(mean, std),
+    'This is one over the variance. The factor is one over its root.': lambda mean, std:
+    _one_factor(mean, std)**2,
+    'The squares of the means would be right for codes whose mean is to be 0. What counts here is '
+    'how the means scatter.': lambda mean, std: _one_factor(mean, std, lambda m: m.square().mean()),
+    'One factor for all channels is wanted, not one for each.': lambda mean, std: 1/std})
+
+def _turn(t): return torch.rot90(t, 1, (2, 3))
+
+def _not_even(z): # a decoder that a turn does not leave alone
+    return F.conv2d(F.interpolate(z, scale_factor=2.), hidden(3, 2, 3, 3, seed=5), padding=1)
+
+def _turned(decode, z, x, found=lambda d, z: d(_turn(z)), target=_turn,
+            dims=lambda t: t.flatten(1).sum(1)):
+    return dims((found(decode, z) - target(x)).square())
+
+check_equivariance = Checker('13_latents', _turned,
+    cases=[(_not_even, hidden(3, 2, 4, 4), hidden(3, 3, 8, 8, seed=1))],
+    shows='A turned code is asked to be the turned image, and the decoder to know it.', wrong={
+    'The image must be turned as well: this asks the decoder not to notice.': lambda d, z, x:
+    _turned(d, z, x, target=lambda x: x),
+    'This is the plain error, as if nothing were turned: turn the code, before it is decoded.':
+    lambda d, z, x: _turned(d, z, x, found=lambda d, z: _turn(d(z))),
+    'The turned reconstruction is not the turned image: a blurred one would do.': lambda d, z, x:
+    _turned(d, z, d(z)),
+    'One number for each image: sum over channels and pixels only.': lambda d, z, x: _turned(d, z,
+        x, dims=lambda t: t.sum()),
+    'The mean over pixels is no squared error in nats: sum.': lambda d, z, x: _turned(d, z, x,
+        dims=lambda t: t.flatten(1).mean(1))})
 
 # %% ../nbs/41_check.ipynb #14chk001
 # The ELBO in bytes (chapter 14)

@@ -42,12 +42,14 @@ def build_networks(
     "The two networks that `config` describes."
     c = config
     enc = c.image_size, c.channels + c.label_channels, c.latent_dim, c.width, c.depth
-    dec = c.image_size, c.channels*params_per_channel, c.latent_dim + c.label_dims, c.width, c.depth
+    into = c.latent_dim + c.label_dims*max(1, c.latent_side**2) # a label is told to each cell
+    dec = c.image_size, c.channels*params_per_channel, into, c.width, c.depth
     act = dict(activation=c.activation)
     if c.architecture in PARTS['architecture']: return build_own(c, params_per_channel)
     if c.lower_levels: return build_levels(c, params_per_channel)
     if c.architecture == 'mlp': return MLPEncoder(*enc, **act), MLPDecoder(*dec, **act)
-    shared = dict(num_blocks=c.num_blocks, block_stages=c.block_stages, norm=c.norm, **act)
+    shared = dict(num_blocks=c.num_blocks, block_stages=c.block_stages, norm=c.norm,
+                  latent_side=c.latent_side, **act)
     return (ConvEncoder(*enc, downsample=c.downsample, **shared),
             ConvDecoder(*dec, upsample=c.upsample, **shared))
 
@@ -105,28 +107,31 @@ def encoder_input(self:VAE,
 def encode(self:VAE,
     x:Tensor,      # Images in [0,1], `(n, channels, image_size, image_size)`
     y:Tensor=None, # Labels, `(n,)`; a model whose encoder takes none does not look at them
-)->tuple:          # `mu` and `logvar` of q(z|x), each `(n, latent_dim)`
+)->tuple:          # `mu` and `logvar` of q(z|x), each `(n, *latent_shape)`
     "Mean and log-variance of q(z|x)."
     x = self.as_input(x)
     return tuple(t.to(x) for t in self.encoder(self.encoder_input(x, y)))
 
 @patch
 def decode(self:VAE,
-    z:Tensor,      # Codes, `(n, latent_dim)`
+    z:Tensor,      # Codes, `(n, *latent_shape)`
     y:Tensor=None, # Labels, `(n,)`; a model whose decoder takes none does not look at them
 )->Tensor:         # The likelihood's parameters, `(n, …, image_size, image_size)`
     "Parameters of p(x|z), before activation; codes of another shape are an `InputError`."
-    dim = self.config.latent_dim
-    if z.ndim != 2 or z.shape[1] != dim:
-        raise InputError(f'this model takes codes of shape (n, {dim}), got {tuple(z.shape)}')
-    zy = torch.cat([z, self.one_hot(y, len(z)).to(z)], 1) if self.config.decoder_labels else z
-    return self.decoder(zy)
+    shape = self.latent_shape
+    if tuple(z.shape[1:]) != shape or not z.ndim:
+        raise InputError(f'this model takes codes of shape (n, {", ".join(map(str, shape))}), '
+                         f'got {tuple(z.shape)}')
+    if not self.config.decoder_labels: return self.decoder(z)
+    rows = self.one_hot(y, len(z)).to(z)
+    if len(shape) > 1: rows = rows[:,:,None,None].expand(-1, -1, *shape[1:]) # to each cell
+    return self.decoder(torch.cat([z, rows], 1))
 
 # %% ../nbs/05_vae.ipynb #9410582d
 @patch(as_prop=True)
 def latent_shape(self:VAE):
     "Shape of the code of one image, and of the noise that it is drawn with."
-    return (self.config.latent_dim,)
+    return self.config.latent_shape
 
 @patch(as_prop=True)
 def image_shape(self:VAE):
@@ -159,13 +164,13 @@ def forward(self:VAE,
     x:Tensor,                       # Images in the likelihood's data range, `(n, channels, h, w)`
     y:Tensor=None,                  # Labels, `(n,)`, for a model conditioned on them
     generator:torch.Generator=None, # Source of the noise in z, on the device of `x`
-    eps:Tensor=None,                # The noise itself, where it is drawn already, `(n, latent_dim)`
+    eps:Tensor=None,                # The noise itself, where drawn already, `(n, *latent_shape)`
     with_recon:bool=False,          # Also return the mean at the same z, not clipped?
 )->Bound:                           # In nats per image; with the mean, a pair
     "One-sample estimate of each image's ELBO; under N(0,I) its rate is exact."
     x = self.as_input(x)
     mu,logvar = self.encode(x, y)
-    rate_dims = kl_normal_dims(mu, logvar)
+    rate_dims = kl_normal_dims(mu, logvar).flatten(1)
     z = reparameterize(mu, logvar, generator, eps)
     if self.prior is None: rate = rate_dims.sum(1)
     else: rate = log_normal(z, mu, logvar) - self.prior.log_prob(z, y)
@@ -186,7 +191,7 @@ def decode_clipped(self:VAE,
 )->Tensor:         # Images in [0,1], `(n, channels, image_size, image_size)`
     "Means of p(x|z) clipped to [0,1], a few hundred codes at a time."
     def mean(z, y): return self.likelihood.mean(self.decode(z, y)).clamp(0, 1)
-    if z.ndim != 2 or len(z) <= DECODE_BATCH: return mean(z, y)
+    if not z.ndim or len(z) <= DECODE_BATCH: return mean(z, y)
     y = self.check_labels(y, len(z)) if self.class_labels else None
     for i in range(0, len(z), DECODE_BATCH):
         part = slice(i, i + DECODE_BATCH)
@@ -311,7 +316,8 @@ def draw_architecture(
              for part in ('encoder', 'decoder')}
     shape = c.channels + c.label_channels, c.image_size, c.image_size
     x = ('x, y' if c.label_channels else 'x', shape, 0)
-    z = ('z, y' if c.label_dims else 'z', (c.latent_dim + c.label_dims,), 0)
+    cells = model.latent_shape[1:]
+    z = ('z, y' if c.label_dims else 'z', (model.latent_shape[0] + c.label_dims, *cells), 0)
     return draw_stages([x, *boxes['encoder'], z, *boxes['decoder']], ax=ax)
 
 # %% ../nbs/05_vae.ipynb #f2059246
