@@ -1,7 +1,7 @@
 """What do the commands say to arguments, files and environments that nobody would give them on purpose?
 
-Some hundred calls of the four commands, made up from a seed: odd values for every flag, run names and paths, checkpoints whose settings,
-weights or facts were damaged, folders of odd files, environments with a variable wrong. Each call is a process of its own, forked from one
+Some hundred calls of all commands, made up from a seed: odd values for every flag, run names and paths, checkpoints whose settings,
+weights or facts were damaged, priors, tensors and compressed files that were, folders of odd files, environments with a variable wrong. Each call is a process of its own, forked from one
 that has imported PyTorch already, in an empty folder. A call is *good* when it ends with status 0, 1, 2 or 130 within its time, says at most
 two lines on an error, prints no traceback, and, when the input was wrong, leaves nothing behind. Headline: the share of good calls.
 
@@ -18,6 +18,8 @@ ODD = ['', ' ', '0', '-1', '1', '3', '1e308', '-1e308', 'nan', 'inf', '9'*30, '9
        'mnist', 'digits', 'folder', './there', 'there', 'file', 'good', 'good/model.safetensors', 'a\nb', "it's", '%s', '{}', '\x1b[31m',
        'model.safetensors', 'good/config.json', 'none', 'auto', '1e-400', '0x10', '١٢', '1_000', '+5', 'null']
 QUICK = ['--num_epochs', '1', '--limit', '48', '--width', '8', '--batch_size', '16', '--depth', '1']
+COMMANDS = ['vae_train']*4 + ['vae_generate']*4 + ['vae_reconstruct', 'vae_evaluate', 'vae_compress', 'vae_decompress', 'vae_doctor',
+                                                  'vae_fit_prior', 'vae_play']*2
 NAMES = ['r', '', '.', '..', 'a/b', '/abs', 'x'*300, '\udcff', 'a b', '-x', 'good', 'file', '💥', 'checkpoints', 'con', "q'q"]
 
 
@@ -68,23 +70,43 @@ def odd_folder(rng, folder):
     if rng.random() < .3: (folder/'broken.png').symlink_to('nowhere')
 
 
+FILES = {'vae_decompress': 'good.vae', 'vae_doctor': 'case.safetensors', 'vae_generate': 'good/prior_mixture.safetensors',
+         'vae_evaluate': 'good/prior_mixture.safetensors'} # what a command reads beside a run
+
+
+def plain_call(rng, name):
+    "A call with nothing wrong in it."
+    if name == 'vae_train': return [rng.choice(NAMES if rng.random() < .3 else ['r']), *QUICK]
+    model = ['good'] if rng.random() < .8 else [rng.choice(ODD)]
+    if name == 'vae_doctor': return [*(model if rng.random() < .6 else ['case.safetensors']), '--limit', '8']
+    if name == 'vae_fit_prior': return [*model, '--num_epochs', '1', '--limit', '32', '--prior', rng.choice(['mixture', 'flow', 'flow_matching'])]
+    flagged = ['--checkpoint_path', *model] if rng.random() < .8 else []
+    if name == 'vae_play': return [*flagged, '--no_browser']
+    if name == 'vae_compress': return ['digits' if rng.random() < .7 else rng.choice(ODD), 'new.vae', *flagged, '--limit', '4']
+    if name == 'vae_decompress': return ['good.vae', rng.choice(['new', 'new.npy', rng.choice(ODD)]), *flagged]
+    if name == 'vae_evaluate': flagged += ['--num_importance_samples', '2', '--limit', '8']
+    if name in FILES and rng.random() < .3: flagged += ['--prior', rng.choice(['mixture', FILES[name]])]
+    return flagged
+
+
 def make_call(rng, here, good):
     "Arguments and environment of one call; the files that it needs are written to `here`."
-    name, env = rng.choice(['vae_train', 'vae_train', 'vae_generate', 'vae_generate', 'vae_reconstruct', 'vae_evaluate']), {}
+    name, env = rng.choice(COMMANDS), {}
     shutil.copytree(good, here/'good')
+    for p in good.parent.glob('*.*'): shutil.copy(p, here)
     (here/'there').mkdir()
     (here/'file').write_text('text')
-    argv, flags = [], flags_of(name)
-    if name == 'vae_train': argv += [rng.choice(NAMES if rng.random() < .3 else ['r']), *QUICK]
-    elif rng.random() < .8: argv += ['--checkpoint_path', 'good']
-    if name == 'vae_evaluate': argv += ['--num_importance_samples', '2', '--limit', '8']
+    argv, flags = plain_call(rng, name), flags_of(name)
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])): argv += [rng.choice(flags), rng.choice(ODD)]
     kind = rng.random()
     if kind < .15: (here/'good/config.json').write_text(damage_json(rng, (here/'good/config.json').read_text()))
-    elif kind < .3: (here/'good/model.safetensors').write_bytes(damage_bytes(rng, (here/'good/model.safetensors').read_bytes()))
+    elif kind < .3:
+        path = here/(FILES[name] if name in FILES and rng.random() < .5 else 'good/model.safetensors')
+        path.write_bytes(damage_bytes(rng, path.read_bytes()))
     elif kind < .4:
         odd_folder(rng, here/'pictures')
-        argv += ['--dataset', 'folder', '--data_root', 'pictures']
+        if name == 'vae_compress': argv[0] = 'pictures'
+        elif name not in ('vae_decompress', 'vae_play'): argv += ['--dataset', 'folder', '--data_root', 'pictures']
         if name == 'vae_train': argv += ['--image_size', '16']
     elif kind < .5 and name == 'vae_train':
         argv = ['good', *rng.choice([['--resume'], ['--overwrite', *QUICK]]), *argv[1 + len(QUICK):]]
@@ -123,6 +145,7 @@ def call(argv, env, here, out):
     while time.time() - start < LIMIT:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done: return os.waitstatus_to_exitcode(status), time.time() - start
+        if argv[0] == 'vae_play' and b'Ctrl-C ends it' in out.read_bytes(): os.kill(pid, signal.SIGINT)
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -146,13 +169,19 @@ def main(args):
     if not hasattr(os, 'fork'): raise InputError('this needs a system that can fork')
     import matplotlib
     import torch
-    import vae_nbdev.evaluate, vae_nbdev.runs # once for all calls
+    import vae_nbdev.bytes, vae_nbdev.doctor, vae_nbdev.evaluate, vae_nbdev.runs, vae_nbdev.serve # once for all calls
+    from safetensors.torch import save_file
     matplotlib.use('agg')
     torch.set_num_threads(1)
     home = Path(tempfile.mkdtemp(prefix='fuzz'))
     os.environ.update(VAE_NBDEV_CACHE=str(home/'cache'), VAE_NBDEV_DATA=str(home/'data'), OMP_NUM_THREADS='1')
-    call(['vae_train', 'good', '--runs', '.', *QUICK, '--num_epochs', '2', '--limit', '64'], {}, home, home/'out')
-    if not (home/'good').exists(): raise InputError(f"no run to begin with: {(home/'out').read_text()[-300:]}")
+    levels = ['--likelihood_type', 'discretized_logistic', '--num_levels', '17', '--scale_mode', 'per_pixel', '--scale', '0.1']
+    for argv in (['vae_train', 'good', '--runs', '.', *QUICK, '--num_epochs', '2', '--limit', '64', '--no-decoder_labels',
+                  '--encoder_labels', 'none', *levels],
+                 ['vae_fit_prior', 'good', '--prior', 'mixture', '--num_epochs', '1', '--components', '3'],
+                 ['vae_compress', 'digits', 'good.vae', '--checkpoint_path', 'good', '--limit', '4']):
+        if call(argv, {}, home, home/'out')[0]: raise InputError(f"nothing to begin with: {(home/'out').read_text()[-300:]}")
+    save_file(dict(images=torch.rand(20, 1, 8, 8), mu=torch.randn(20, 3), logvar=torch.zeros(20, 3)), home/'case.safetensors')
     bad, counts, seconds = [], {}, []
     numbers = range(args.repeats) if args.only is None else [args.only]
     for i in numbers:

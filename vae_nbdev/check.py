@@ -8,7 +8,8 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_distortion', 'check_audit', 'check_binomial', 'check_elbo', 'check_classify', 'check_silent',
            'check_epoch_mean', 'check_early_stopping', 'check_collapse', 'check_advantage', 'check_aggregate',
            'check_experts', 'check_nats', 'check_paired', 'check_draws', 'check_typical', 'check_middle', 'check_win',
-           'check_coupling', 'check_with_prior', 'check_three_terms', 'check_embed', 'check_three_symbols',
+           'check_coupling', 'check_with_prior', 'check_list_gap', 'check_residual', 'check_free_levels',
+           'check_three_terms', 'check_embed', 'check_one_factor', 'check_equivariance', 'check_three_symbols',
            'check_first_bits', 'check_wrong_model', 'check_obeyed', 'check_mean_recipe', 'check_same_price',
            'check_half_variance', 'check_break_even', 'check_sharpened', 'anonymous', 'check_batch_beta',
            'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins',
@@ -895,6 +896,65 @@ check_with_prior = Checker('10_priors', _bound,
     'Both densities are taken at the draw z; this takes the prior at the mean.': lambda *a:
     _bound(*a, at=lambda z, mu: mu)})
 
+# %% ../nbs/41_check.ipynb #41hie001
+# Levels of latents (chapter 11)
+def _list_gap(d, sigma, half=0.5, of=lambda m: m, noise=lambda sigma: sigma**2):
+    "Gap of the best independent q; what readers get wrong are arguments."
+    W = torch.cat([torch.ones(d, 1), torch.eye(d)], 1).double()
+    m = of(torch.eye(d + 1).double() + W.T@W/noise(sigma))
+    return half*(m.diagonal().log().sum() - m.logdet())
+
+check_list_gap = Checker('11_hierarchy', _list_gap, cases=[(3, 0.2), (7, 0.5), (1, 1.)],
+    shows='With many pixels the gap approaches half of log(1 + 1/σ²): one latent is tied to all.',
+    wrong={
+    'A log-determinant of a covariance goes with a factor one half.': lambda d, s:
+    _list_gap(d, s, half=1.),
+    'Not the variances of the posterior: the best list has one over the diagonal of the precision.':
+    lambda d, s: _list_gap(d, s, of=torch.linalg.inv),
+    'The precision has 1/σ², one over the variance of the noise.': lambda d, s:
+    _list_gap(d, s, noise=lambda s: s),
+    'This is the gap for four pixels, whatever d is.': lambda d, s: _list_gap(4, s),
+    'The order of the difference: log p(x) is above the bound.': lambda d, s: -_list_gap(d, s)})
+
+def _residual(mu_q, logvar_q, mu_p, logvar_p, unit=lambda lv: (lv/2).exp(), shift=1):
+    "A posterior in units of its prior; what readers get wrong are arguments."
+    return (mu_q - shift*mu_p)/unit(logvar_p), logvar_q - logvar_p
+
+check_residual = Checker('11_hierarchy', _residual,
+    cases=[tuple(hidden(4, 3, seed=s) for s in range(4))],
+    shows='Zero and zero now mean: as expected, at no price.', wrong={
+    'The mean is divided by the standard deviation of the prior, and not by its variance.':
+    lambda *a: _residual(*a, unit=torch.exp),
+    'The mean is counted from the mean of the prior, in units of its standard deviation.':
+    lambda *a: _residual(*a, unit=torch.ones_like),
+    'The mean of the prior has to be taken away first.': lambda *a: _residual(*a, shift=0),
+    'Variances are divided, so their logarithms are subtracted.': lambda mq, lq, mp, lp:
+    (_residual(mq, lq, mp, lp)[0], lq + lp),
+    'The variance changes its unit, too.': lambda mq, lq, mp, lp:
+    (_residual(mq, lq, mp, lp)[0], lq)})
+
+def _free_levels(rate_dims, sizes, free, each=False, dims=torch.sum, after=True, cut=True):
+    "Priced rates of levels; what readers get wrong are arguments."
+    parts = [dims(r, 1) for r in rate_dims.split(list(sizes), 1)]
+    if each: return sum(r.clamp(min=f).mean() for r,f in zip(parts, free))
+    if not cut: return sum((r.mean() - f).clamp(min=0) for r,f in zip(parts, free))
+    if not after: return sum(r.mean() for r in parts).clamp(min=sum(free))
+    return sum(r.mean().clamp(min=f) for r,f in zip(parts, free))
+
+check_free_levels = Checker('11_hierarchy', _free_levels,
+    cases=[(hidden(6, 9).abs(), [2, 3, 4], [3., 0.5, 5.]),
+           (hidden(5, 4, seed=1).abs(), [1, 3], [0.8, 0.])],
+    shows='A level below its free nats feels no price, whichever images or latents they come from.',
+    wrong={
+    'The maximum is taken of the mean over the batch, not image by image.': lambda *a:
+    _free_levels(*a, each=True),
+    'The rate of a level is the sum over its latents, not their mean.': lambda *a:
+    _free_levels(*a, dims=torch.mean),
+    'Each level has its own free nats: the maximum comes before the sum over levels.': lambda *a:
+    _free_levels(*a, after=False),
+    'The free nats are a floor, max(rate, λ); this takes them away from the rate.': lambda *a:
+    _free_levels(*a, cut=False)})
+
 # %% ../nbs/41_check.ipynb #813ce96d
 # Feature distances (chapter 12)
 # Vectors whose distances are right may be turned and mirrored in any way: the distances are
@@ -941,6 +1001,49 @@ check_embed = Checker('12_features', _embedding(), cases=[()], use=_apart,
     _embedding(lambda w, n: w.sqrt()),
     'The mean over the positions is there; the weight of the layer is missing.':
     _embedding(lambda w, n: n**-0.5)})
+
+# %% ../nbs/41_check.ipynb #13chk001
+# Latents with a side (chapter 13)
+def _one_factor(mean, std, of_means=lambda m: m.var(correction=0)):
+    return (std.square().mean() + of_means(mean)).rsqrt()
+
+check_one_factor = Checker('13_latents', _one_factor,
+    cases=[(hidden(4), hidden(4, seed=1).exp()), (3*hidden(6), hidden(6, seed=1).exp())],
+    shows='The variance of all numbers is the mean variance and the variance of the means.', wrong={
+    'The channels differ in their means, too, and that is a part of the variance of all.':
+    lambda mean, std: _one_factor(mean, std, lambda m: 0.),
+    'This is one over the mean spread. Variances are what adds up.': lambda mean, std:
+    1/std.mean(),
+    'This is the spread itself. Codes are multiplied by one over it.': lambda mean, std:
+    1/_one_factor(mean, std),
+    'This is one over the variance. The factor is one over its root.': lambda mean, std:
+    _one_factor(mean, std)**2,
+    'The squares of the means would be right for codes whose mean is to be 0. What counts here is '
+    'how the means scatter.': lambda mean, std: _one_factor(mean, std, lambda m: m.square().mean()),
+    'One factor for all channels is wanted, not one for each.': lambda mean, std: 1/std})
+
+def _turn(t): return torch.rot90(t, 1, (2, 3))
+
+def _not_even(z): # a decoder that a turn does not leave alone
+    return F.conv2d(F.interpolate(z, scale_factor=2.), hidden(3, 2, 3, 3, seed=5), padding=1)
+
+def _turned(decode, z, x, found=lambda d, z: d(_turn(z)), target=_turn,
+            dims=lambda t: t.flatten(1).sum(1)):
+    return dims((found(decode, z) - target(x)).square())
+
+check_equivariance = Checker('13_latents', _turned,
+    cases=[(_not_even, hidden(3, 2, 4, 4), hidden(3, 3, 8, 8, seed=1))],
+    shows='A turned code is asked to be the turned image, and the decoder to know it.', wrong={
+    'The image must be turned as well: this asks the decoder not to notice.': lambda d, z, x:
+    _turned(d, z, x, target=lambda x: x),
+    'This is the plain error, as if nothing were turned: turn the code, before it is decoded.':
+    lambda d, z, x: _turned(d, z, x, found=lambda d, z: _turn(d(z))),
+    'The turned reconstruction is not the turned image: a blurred one would do.': lambda d, z, x:
+    _turned(d, z, d(z)),
+    'One number for each image: sum over channels and pixels only.': lambda d, z, x: _turned(d, z,
+        x, dims=lambda t: t.sum()),
+    'The mean over pixels is no squared error in nats: sum.': lambda d, z, x: _turned(d, z, x,
+        dims=lambda t: t.flatten(1).mean(1))})
 
 # %% ../nbs/41_check.ipynb #14chk001
 # The ELBO in bytes (chapter 14)

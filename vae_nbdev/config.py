@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'OWN', 'MIN_SIZE', 'MAX_SIZE', 'MIN_SCALE', 'MAX_SCALE', 'DATASETS',
            'SECTIONS', 'DERIVED', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices', 'check_image_size',
-           'check_depth', 'check_shape', 'check_scale', 'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig',
-           'TrainConfig', 'Config', 'where_settings_live', 'with_settings', 'read_value', 'read_fields', 'read_json',
-           'read_config', 'save_config', 'load_config', 'comments', 'setting_flags', 'preset']
+           'check_depth', 'check_levels', 'check_side', 'check_shape', 'check_scale', 'check_number', 'DatasetSpec',
+           'DataConfig', 'VAEConfig', 'TrainConfig', 'Config', 'where_settings_live', 'with_settings', 'read_value',
+           'read_fields', 'read_json', 'read_config', 'save_config', 'load_config', 'comments', 'setting_flags',
+           'preset']
 
 # %% ../nbs/33_config.ipynb #9871e1eb
 import inspect, json, math, re
@@ -80,6 +81,41 @@ def check_depth(
     if 1 <= depth <= deepest: return
     raise InputError(f'depth must be 1 to {deepest} for images of {image_size} pixels, '
                      f'got {quoted(depth)}')
+
+def check_levels(
+    config # A model's settings
+):
+    "Refuse levels that cannot be read, or whose sides the network's maps do not have."
+    text, one = config.lower_levels, r'\d{1,3}x\d{1,3}'
+    if not isinstance(text, str) or not re.fullmatch(f'({one}(,{one}){{0,7}})?', text):
+        raise InputError('lower_levels names up to 8 levels by channels x side, from the top, '
+                         f'as 4x7,2x14; got {quoted(text)}')
+    if not text: return
+    if config.architecture != 'conv' or config.latent_side:
+        raise InputError('lower_levels needs architecture conv and latent_side 0, got '
+                         f'{config.architecture} and {config.latent_side}')
+    shapes = config.level_shapes[1:]
+    for channels,*_ in shapes: check_range(channels, 'channels of a level', 1, 512)
+    sides = [math.ceil(config.image_size/2**i) for i in range(config.depth, 0, -1)]
+    found = [s for _,s,_ in shapes]
+    if set(found) <= set(sides) and found == sorted(found): return
+    raise InputError(f'lower_levels must have sides {" then ".join(map(str, sides))}, which are '
+                     f'those of the maps (depth {config.depth}), got {quoted(text)}')
+
+def check_side(
+    config # A model's settings, `latent_side` not 0
+):
+    "Refuse a code with a side that the networks do not end in, or that its numbers do not fill."
+    c, side = config, config.latent_side
+    if c.architecture == 'mlp':
+        raise InputError('latent_side must be 0 for mlp: its layers have no side')
+    last = math.ceil(c.image_size/2**c.depth)
+    if c.architecture == 'conv' and side != last:
+        raise InputError(f'latent_side must be {last} for images of {c.image_size} pixels halved '
+                         f'{c.depth} times (or 0: a row), got {side}')
+    if c.latent_dim % side**2:
+        raise InputError(f'latent_dim must be a multiple of {side**2}, the cells of a code with '
+                         f'side {side}, got {c.latent_dim}')
 
 def check_shape(
     image_size:int, # Side of the images, pixels
@@ -176,6 +212,8 @@ class VAEConfig:
     image_size:int=8                # Side of the square images, 8 to 512 pixels
     channels:int=1                  # 1 for grey images, 3 for colour
     latent_dim:int=16               # Dimensions of z
+    lower_levels:str=''             # Levels below these: 4x7,2x14 is channels x side (conv)
+    latent_side:int=0               # Side of a code with a side, cells (conv); 0: a row
     architecture:str='conv'         # Networks: conv or mlp
     width:int=32                    # Channels of the first stage (conv), units of a layer (mlp)
     depth:int=2                     # Halvings of the image (conv), hidden layers (mlp)
@@ -197,9 +235,12 @@ class VAEConfig:
     def __post_init__(self):
         check_choices(self)
         sizes = dict(channels=(1, 64), latent_dim=(1, 16384), width=(1, 8192), depth=(1, 64),
-                     num_blocks=(0, 64), num_levels=(2, 65536), num_classes=(0, 10000))
+                     num_blocks=(0, 64), num_levels=(2, 65536), num_classes=(0, 10000),
+                     latent_side=(0, 128))
         for name, (low, high) in sizes.items(): check_range(getattr(self, name), name, low, high)
         check_depth(self.image_size, self.depth if self.architecture == 'conv' else 1)
+        check_levels(self)
+        if self.latent_side: check_side(self)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
             check_scale(self.scale, self.scale_mode)
         factor = self.label_factor
@@ -208,6 +249,19 @@ class VAEConfig:
         if self.takes_labels and not self.num_classes:
             raise InputError('encoder_labels and decoder_labels need labelled data: '
                              'num_classes is 0')
+
+    @property
+    def latent_shape(self):
+        "Shape of one code: `(latent_dim,)`, or channels, height and width."
+        side = self.latent_side
+        return (self.latent_dim//side**2, side, side) if side else (self.latent_dim,)
+
+    @property
+    def level_shapes(self):
+        "Shape of each level's latents, from the top: a row of numbers, then maps."
+        text = self.lower_levels.split(',') if self.lower_levels else []
+        sizes = [tuple(map(int, t.split('x'))) for t in text]
+        return self.latent_shape, *((c, s, s) for c,s in sizes)
 
     @property
     def likelihood_settings(self):
@@ -438,6 +492,10 @@ _celeba = with_settings(
 _celeba_wide = with_settings(
     _celeba, latent_dim=128, width=48, scale=0.2, scale_mode='learned', beta_annealing_period=0.,
     adam_beta2=0.99, ema_decay=0.999)
+_celeba_latent = with_settings(
+    _celeba, latent_dim=512, latent_side=8, width=24, depth=3, upsample='pixelshuffle',
+    activation='silu', scale=0.05, scale_mode='learned', beta_annealing_period=0., batch_size=32,
+    learning_rate=2e-3, adam_beta2=0.99, ema_decay=0.998)
 _perceptual = with_settings(
     _celeba, image_size=128, latent_dim=128, num_blocks=2, upsample='nearest',
     likelihood_type='laplace', beta_max=3.84, beta_annealing_period=0., feature_weight=24576.,
@@ -445,7 +503,8 @@ _perceptual = with_settings(
 
 PRESETS = {
     'digits': _digits, 'mnist': _mnist, 'mnist-labels': _mnist_labels, 'mnist-large': _mnist_large,
-    'celeba': _celeba, 'celeba-wide': _celeba_wide, 'perceptual': _perceptual}
+    'celeba': _celeba, 'celeba-wide': _celeba_wide,
+    'celeba-latent': _celeba_latent, 'perceptual': _perceptual}
 PRESET_OF = dict(digits='digits', mnist='mnist', fashion_mnist='mnist', kmnist='mnist',
                  cifar10='celeba', celeba='celeba', folder='celeba')
 

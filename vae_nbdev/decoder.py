@@ -77,12 +77,17 @@ class ConvDecoder(nn.Module):
         upsample:str='transpose', # One of `UPSAMPLES`
         norm:str='none',          # One of `NORMS`
         activation:str='relu',    # One of `ACTIVATIONS`
+        latent_side:int=0,        # 0: z is a row; else the coarsest map's side, and z has cells
     ):
         super().__init__()
         check_choice(block_stages, BLOCK_STAGES, 'block_stages')
         sizes,widths = stage_sizes(image_size, depth), stage_widths(width, depth)
-        layers = OrderedDict(linear=nn.Linear(latent_dim, widths[-1]*sizes[-1]**2),
-                             unflatten=nn.Unflatten(1, (widths[-1], sizes[-1], sizes[-1])))
+        if latent_side:
+            layers = OrderedDict(conv=nn.Conv2d(latent_dim//latent_side**2, widths[-1], 3,
+                                                padding=1))
+        else:
+            layers = OrderedDict(linear=nn.Linear(latent_dim, widths[-1]*sizes[-1]**2),
+                                 unflatten=nn.Unflatten(1, (widths[-1], sizes[-1], sizes[-1])))
         for i in reversed(range(depth)):
             if block_stages == 'all' or i == depth-1:
                 for j in range(num_blocks):
@@ -93,7 +98,7 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(layers)
 
     def forward(self,
-        z:Tensor, # Codes, `(n, latent_dim)`
+        z:Tensor, # Codes, `(n, latent_dim)`, or `(n, c, side, side)`
     )->Tensor:    # Parameters of p(x|z), `(n, out_channels, image_size, image_size)`
         "The likelihood's parameters, before its activation."
         return self.layers(z)

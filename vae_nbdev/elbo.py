@@ -134,7 +134,7 @@ def kl_normal(
     logvar:Tensor, # Log-variance of q(z|x), `(n, latent_dim)`
 )->Tensor:         # The rate, nats per image, `(n,)`
     "KL of `N(mu, exp(logvar))` from the prior `N(0,I)`."
-    return kl_normal_dims(mu, logvar).sum(1)
+    return kl_normal_dims(mu, logvar).flatten(1).sum(1)
 
 # %% ../nbs/01_elbo.ipynb #622227ce
 @patch

@@ -144,6 +144,7 @@ class ConvEncoder(nn.Module):
         downsample:str='stride', # One of `DOWNSAMPLES`
         norm:str='none',         # One of `NORMS`
         activation:str='relu',   # One of `ACTIVATIONS`
+        latent_side:int=0,       # 0: z is a row; else the last map's side, and z keeps its cells
     ):
         super().__init__()
         check_choice(block_stages, BLOCK_STAGES, 'block_stages')
@@ -156,12 +157,15 @@ class ConvEncoder(nn.Module):
                 for j in range(num_blocks):
                     layers[f'block{i+1}_{j+1}'] = ResBlock(w, norm, activation)
             c = w
-        layers[f'act{depth}'],layers['flatten'] = norm_act(c, norm, activation), nn.Flatten()
-        layers['mu_logvar'] = nn.Linear(c*sizes[-1]**2, 2*latent_dim)
+        layers[f'act{depth}'] = norm_act(c, norm, activation)
+        if latent_side: layers['mu_logvar'] = nn.Conv2d(c, 2*latent_dim//latent_side**2, 1)
+        else:
+            layers['flatten'] = nn.Flatten()
+            layers['mu_logvar'] = nn.Linear(c*sizes[-1]**2, 2*latent_dim)
         self.layers = nn.Sequential(layers)
 
     def forward(self,
         x:Tensor, # Images, `(n, channels, image_size, image_size)`
-    )->tuple:     # `mu` and `logvar` of q(z|x), each `(n, latent_dim)`
+    )->tuple:     # `mu` and `logvar` of q(z|x), each `(n, latent_dim)`, or `(n, c, side, side)`
         "Mean and log-variance of q(z|x)."
         return self.layers(x).chunk(2, 1)

@@ -153,10 +153,14 @@ def importance_sums(
     generator:torch.Generator|None=None, # Source of the noise, on the device of the images
 )->tuple[Tensor,Tensor]:                 # log Σ w and log Σ w², each `(n,)`
     "Stream over the draws: memory for `chunk` of them, whatever `k` is (@eq-stream)."
-    q, chunk = model.encode(x, y), chunk or max(1, NUMBERS_AT_ONCE//x.numel())
+    chunk = chunk or max(1, NUMBERS_AT_ONCE//x.numel())
+    if hasattr(model, 'log_weights'): weigh = lambda n: model.log_weights(x, y, n, generator)
+    else:
+        q = model.encode(x, y)
+        weigh = lambda n: log_weights(model, x, y, q, n, generator)
     total = x.new_full((2, len(x)), -math.inf)
     for start in range(0, k, chunk):
-        log_w = log_weights(model, x, y, q, min(chunk, k - start), generator)
+        log_w = weigh(min(chunk, k - start))
         part = torch.stack([iwae_bound(log_w), iwae_bound(2*log_w)]) + math.log(len(log_w))
         total = torch.logaddexp(total, part)
     return total[0], total[1]

@@ -17,7 +17,8 @@ from .data import Batches, ImageSet
 # %% ../nbs/45_own.ipynb #46own006
 PARTS = dict(architecture={}, likelihood_type={}, prior={}) # classes of one's own, by name
 BUILT_IN = {what: CHOICES[what] for what in OWN}
-PRIOR_NAMES = 'normal', 'mixture', 'vamp', 'flow', 'flow_matching' # as `priors` has them
+PRIOR_NAMES = ('normal', 'mixture', 'vamp', 'flow', 'flow_matching', # as `priors` has them
+               'latent_flow')
 
 def register(
     what:str, # architecture, likelihood_type or prior
@@ -57,8 +58,9 @@ def build_own(
     "Build two networks of one's own; those that do not fit the settings are an `InputError`."
     c, (make_encoder, make_decoder) = config, PARTS['architecture'][config.architecture]
     encoder, decoder = make_encoder(c), make_decoder(c, params_per_channel)
-    size, code = (c.image_size, c.image_size), (2, c.latent_dim)
-    image, labelled = (c.channels + c.label_channels, *size), (c.latent_dim + c.label_dims,)
+    size, (first, *cells) = (c.image_size, c.image_size), c.latent_shape
+    code = 2, first, *cells
+    image, labelled = (c.channels + c.label_channels, *size), (first + c.label_dims, *cells)
     params = 2, c.channels*params_per_channel, *size
     for what, net, takes, gives in (('encoder', encoder, image, [code, code]),
                                     ('decoder', decoder, labelled, [params])):
@@ -153,5 +155,5 @@ def import_code(
     try: return importlib.import_module(name)
     except Exception as e:
         why = (str(e).splitlines() or [''])[0][:200]
-        raise InputError(f'{name} cannot be imported: {type(e).__name__}: {why}') from None
+        raise InputError(f'{name[:80]} cannot be imported: {type(e).__name__}: {why}') from None
     finally: sys.path.remove(os.getcwd())

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CODES_KEPT', 'ENCODE_EVERY', 'FIRST_CODES', 'PRIORS', 'Prior', 'StandardNormal', 'MixturePrior', 'VampPrior',
            'Coupling', 'halves', 'FlowPrior', 'FlowMatchingPrior', 'fit_prior', 'CodeEpochs', 'encode_batch',
-           'start_prior', 'prior_step', 'make_prior', 'read_prior', 'prior_gain', 'encoder_hash', 'save_prior',
-           'load_prior', 'prior_path', 'use_prior']
+           'start_prior', 'prior_step', 'prior_kinds', 'make_prior', 'read_prior', 'prior_gain', 'encoder_hash',
+           'save_prior', 'load_prior', 'prior_path', 'use_prior']
 
 # %% ../nbs/10_priors.ipynb #10pri003
 import hashlib, math, random
@@ -39,6 +39,7 @@ class Prior(nn.Module):
         check_range(latent_dim, 'latent_dim', 1, 2**16)
         check_range(num_classes, 'num_classes', 0, 2**16)
         self.latent_dim, self.num_classes = latent_dim, num_classes
+        self.latent_shape = (latent_dim,) # of one code; a prior for codes with a side has its own
         self.register_buffer('mean', torch.zeros(latent_dim))
         self.register_buffer('std', torch.ones(latent_dim))
 
@@ -47,11 +48,13 @@ class Prior(nn.Module):
         y:Tensor=None, # Labels, `(n,)`, for a prior that is told the class
     )->Tensor:         # log p(z), nats, `(n,)`
         "Log density; codes of another shape, and labels that are missing, are an `InputError`."
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise InputError(f'this prior is for codes of shape (n, {self.latent_dim}), '
+        if not z.ndim or tuple(z.shape[1:]) != self.latent_shape:
+            shape = ', '.join(map(str, self.latent_shape))
+            raise InputError(f'this prior is for codes of shape (n, {shape}), '
                              f'got {tuple(z.shape)}')
         u = (full_precision(z) - self.mean)/self.std
-        return self.log_prob_unit(u, self.one_hot(y, len(z))) - self.std.log().sum()
+        volume = self.std.log().expand(self.latent_shape).sum()
+        return self.log_prob_unit(u, self.one_hot(y, len(z))) - volume
 
     @torch.no_grad()
     def sample(self,
@@ -62,7 +65,7 @@ class Prior(nn.Module):
     )->Tensor:                          # Codes on the prior's device, `(n, latent_dim)`
         "Draw codes."
         check_range(n, 'n', 1)
-        eps = temperature*noise(self.mean.new_empty(n, self.latent_dim), generator, torch.randn)
+        eps = temperature*noise(self.mean.new_empty(n, *self.latent_shape), generator, torch.randn)
         return self.mean + self.std*self.from_noise(eps, self.one_hot(y, n), generator)
 
 # %% ../nbs/10_priors.ipynb #10pri011
@@ -107,9 +110,15 @@ def attach(self:Prior,
     model, # The model whose codes it describes
 )->Prior:  # The same prior
     "Refuse a model whose codes this prior cannot be for."
-    if tuple(model.latent_shape) != (self.latent_dim,):
-        raise InputError(f'this prior is for {self.latent_dim} latents in a row, the model has '
-                         f'codes of shape {tuple(model.latent_shape)}')
+    if len(getattr(model, 'level_shapes', ())) > 1:
+        raise InputError('this model has several levels and learns the priors of the lower ones '
+                         'itself: a prior can be fitted to a model of one level')
+    shape = tuple(model.latent_shape)
+    if shape != tuple(self.latent_shape):
+        own = 'latents in a row' if len(self.latent_shape) == 1 else 'latents with a side'
+        hint = ': latent_flow is for these' if len(shape) == 3 and own.endswith('row') else ''
+        raise InputError(f'this prior is for {self.latent_dim} {own}, the model has '
+                         f'codes of shape {shape}{hint}')
     k = getattr(model, 'num_classes', 0)
     if self.num_classes not in (0, k):
         has = f'labels of {k} classes' if k else 'no labels'
@@ -537,13 +546,18 @@ def prior_step(
 PRIORS = {c.kind: c for c in (StandardNormal, MixturePrior, VampPrior, FlowPrior,
                               FlowMatchingPrior)}
 
+def prior_kinds()->dict:
+    "The priors of the library by name, that of [chapter 13](13_latents.ipynb) among them."
+    import vae_nbdev.latents # needs this module, and adds to `PRIORS`
+    return PRIORS
+
 def make_prior(
-    kind:str,       # normal, mixture, vamp, flow or flow_matching
+    kind:str,       # normal, mixture, vamp, flow, flow_matching or latent_flow
     latent_dim:int, # Numbers in a code
     **settings      # num_classes and those of its kind
 )->Prior:
     "A prior that knows nothing yet, by name."
-    kinds = PRIORS | PARTS['prior'] # and those of one's own
+    kinds = prior_kinds() | PARTS['prior'] # and those of one's own
     cls = kinds[check_choice(kind, kinds, 'prior')]
     known = 'num_classes', *cls.own
     for name in settings: check_choice(name, known, f'setting of a {kind} prior')
@@ -623,7 +637,7 @@ def prior_path(
 )->Path:
     "Where the prior of a kind lies: beside the weights."
     if str(name).endswith('.safetensors'): return user_path(name, 'prior')
-    check_choice(name, [k for k in PRIORS if k != 'normal'], 'prior')
+    check_choice(name, [k for k in prior_kinds() if k != 'normal'], 'prior')
     return Path(weights).parent/f'prior_{name}.safetensors'
 
 def use_prior(

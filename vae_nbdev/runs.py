@@ -14,7 +14,7 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'fit_run_prior', 'which', 'png_path', 'json_path', 'model_info']
 
 # %% ../nbs/36_runs.ipynb #36run003
-import ctypes, io, os, re, shlex, shutil, sys, warnings
+import ctypes, io, math, os, re, shlex, shutil, sys, warnings
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +37,8 @@ from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_
 from .features import make_distance, save_feature_net
 from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
-from .priors import PRIORS, fit_prior, make_prior, prior_gain, prior_path, save_prior
+from .priors import (fit_prior, make_prior, prior_gain, prior_kinds, prior_path,
+                              save_prior)
 from .samplers import (PATHS, AggregateSampler, MixtureSampler, PriorSampler,
                                 encode_images,
                                 grid, interpolate, manifold, traverse, weighted_codes)
@@ -487,7 +488,8 @@ def in_words(
     best:dict, # Line of its history
 )->str:
     "How good a run is, for someone who has no feeling for nats yet."
-    rate, history, num = best['valid_rate'], trainer.history, trainer.model.latent_shape[0]
+    rate, history = best['valid_rate'], trainer.history
+    num = math.prod(trainer.model.latent_shape)
     gap = best['train_elbo'] - best['valid_elbo']
     used = best.get('latents_used', best.get('active_units'))
     gain = best['valid_elbo'] - history[max(0, len(history)*3//4 - 1)]['valid_elbo']
@@ -580,7 +582,7 @@ def load_model(
     "Load a model, and warn of latents that had collapsed when it was saved."
     model, weights = VAE.from_pretrained(checkpoint, prior=prior), files_of(checkpoint)[0]
     notes = read_tensors(weights)[1] if weights else {}
-    num, latent_dim = notes.get('collapsed'), model.latent_shape[0]
+    num, latent_dim = notes.get('collapsed'), math.prod(model.latent_shape)
     if isinstance(num, int) and 0 < num <= latent_dim: warn(collapse_text(num, latent_dim))
     return model
 
@@ -752,24 +754,25 @@ def draw_from(
 
 def draw_codes(
     model:VAE, # A loaded model
-    posterior, # Function of a split that returns `mu, logvar, labels` of its images
+    posterior, # Function of a split that returns `mu, logvar, labels` of its images, codes in rows
     d:Draw,    # Which codes
 )->tuple:      # Codes `(n, latent_dim)`, and labels `(n,)` or None
     "Codes and labels that `d` asks for; labels that nobody chose are the classes in turn."
-    g, dim, y = torch.Generator().manual_seed(d.seed), model.latent_shape[0], None
+    g, shape, y = torch.Generator().manual_seed(d.seed), model.latent_shape, None
     if d.sampler == 'class' and not model.class_labels: ask_labels(model, (0,), 1) # says why not
     if d.labels: ask_labels(model, d.labels, 1)
     if d.sampler == 'manifold':
         if model.prior is not None:
             raise InputError('sampler manifold is a map of N(0,I): ask for --prior normal')
-        z = manifold(d.steps, dim)
+        z = manifold(d.steps, shape[0] if len(shape) == 1 else shape)
     elif d.sampler in FITTED: z, y = draw_from(model, posterior('train'), d, g)
     elif d.sampler in WALKS:
         mu, _, labels = posterior('valid')
         z, y = draw_walk(mu, labels, d)
     else:
         y = ask_labels(model, d.labels, d.num_samples)
-        z = PriorSampler(dim, d.temperature, model.prior)(d.num_samples, g, y)
+        z = PriorSampler(shape, d.temperature, model.prior)(d.num_samples, g, y)
+    z = z.reshape(len(z), *shape) # the other samplers see a code with a side as a row
     return z, ask_labels(model, d.labels, len(z)) if d.labels is not None or y is None else y
 
 # %% ../nbs/36_runs.ipynb #36run051
@@ -785,7 +788,8 @@ def posterior(
 )->tuple:           # Mean and log-variance of q(z|x), each `(n, latent_dim)`, and labels or None
     "Codes of images, for the samplers that look at some."
     found, _ = load_images(checkpoint, model, dataset, data_root, split, limit)
-    return *encode_images(model, found.images, found.labels), found.labels
+    codes = encode_images(model, found.images, found.labels)
+    return *(t.flatten(1) for t in codes), found.labels
 
 def check_picture(
     n:int,     # Number of images
@@ -864,7 +868,7 @@ def evaluation_file(
     ours = weights is None or weights.parent in shipped().values()
     usual = split == 'test' and (own is None or dataset == own['dataset'])
     name = 'evaluation' if usual else f'evaluation_{dataset}_{split}'
-    if prior: name += f'_{Path(prior).stem if prior not in PRIORS else f"prior_{prior}"}'
+    if prior: name += f'_{Path(prior).stem if prior not in prior_kinds() else f"prior_{prior}"}'
     name += '.json'
     return (Path() if ours else weights.parent)/name
 
@@ -886,7 +890,7 @@ def new_prior_file(
 
 def fit_run_prior(
     checkpoint:str,           # Run folder, weights file in one, or shipped model's name
-    kind:str,                 # mixture, vamp, flow or flow_matching
+    kind:str,                 # mixture, vamp, flow, flow_matching or latent_flow
     path:Path,                # File to write, `*.safetensors`
     dataset:str=None,         # Images to fit to; by default the run's own
     data_root:str=None,       # Where they lie; by default where the run found them
@@ -900,13 +904,14 @@ def fit_run_prior(
     "Fit a prior to a trained model and write it whole; the model's files are only read."
     model, sizes = load_model(checkpoint, 'normal'), dict(num_components=num_components)
     if kind == 'vamp': sizes['image_shape'] = model.image_shape
-    if kind in ('flow', 'flow_matching') and num_components is not None:
+    if kind == 'latent_flow': sizes['latent_shape'] = model.latent_shape
+    if kind in ('flow', 'flow_matching', 'latent_flow') and num_components is not None:
         raise InputError(f'components are for a mixture or vamp, not for {kind}')
     told = model.class_labels and kind != 'vamp'
     sizes['num_classes'] = model.num_classes if told else None
     torch.manual_seed(seed)
-    prior = make_prior(kind, *model.latent_shape,
-                       **{k: v for k,v in sizes.items() if v is not None})
+    prior = make_prior(kind, math.prod(model.latent_shape),
+                       **{k: v for k,v in sizes.items() if v is not None}).attach(model)
     def batches(split, **how):
         found, binarize = load_images(checkpoint, model, dataset, data_root, split, limit)
         return Batches(found.images, found.labels, batch_size, binarize=binarize, seed=seed, **how)

@@ -398,6 +398,10 @@ def row(self:Trainer,
         parts |= {f'{name}_rate': rate, f'{name}_distortion': distortion}
         parts[f'{name}_elbo'] = -(distortion + rate)
         if feature: parts[f'{name}_feature'] = feature[0]
+    sizes = list(map(math.prod, getattr(self.model, 'level_shapes', ())))
+    if len(sizes) > 1: # a model with several levels of latents: the rate of each, from the top
+        for i, rates in enumerate(self.latent_rates.split(sizes), 1):
+            parts[f'valid_rate_level{i}'] = rates.sum().item()
     return dict(epoch=self.epoch + 1, beta=self.beta,
                 learning_rate=self.optimizer.param_groups[0]['lr'],
                 grad_norm=norms[norms.isfinite()].mean().item(), # fp16 skips steps that overflow

@@ -25,7 +25,7 @@ export const CHOICES = {
 }
 
 export const DEFAULTS = { // of VAEConfig
-  image_size: 8, channels: 1, latent_dim: 16, architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
+  image_size: 8, channels: 1, latent_dim: 16, lower_levels: '', latent_side: 0, architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
   downsample: 'stride', upsample: 'transpose', norm: 'none', activation: 'relu', likelihood_type: 'bernoulli', scale: 1,
   scale_mode: 'fixed', num_levels: 256, num_classes: 0, encoder_labels: 'none', label_factor: 1, decoder_labels: false,
 }
@@ -43,12 +43,15 @@ export function readConfig(text) {
   for (const name in given)
     if (!(name in DEFAULTS)) throw new InputError(`this page cannot run the model: its setting ${quoted(name)} is not one that it knows`)
   const c = {...DEFAULTS, ...given}
+  if (c.lower_levels !== '') throw new InputError(`this page cannot run the model: it has several levels of latents (lower_levels ${quoted(c.lower_levels)}), and the page knows one`)
   for (const [name, known] of Object.entries(CHOICES))
     if (!known.includes(c[name]))
       throw new InputError(`this page cannot run the model: ${name} is ${quoted(c[name])}, and it knows ${known.join(', ')}`)
   for (const [name, [low, high]] of Object.entries(SIZES))
     if (!Number.isInteger(c[name]) || c[name] < low || c[name] > high)
       throw new InputError(`config.json: ${name} must be a whole number from ${low} to ${high}, got ${quoted(c[name])}`)
+  if (c.latent_side !== 0)
+    throw new InputError(`this page cannot run the model: latent_side is ${quoted(c.latent_side)}, and it knows codes in a row only, latent_side 0`)
   if (!(c.scale > 0)) throw new InputError(`config.json: scale must be positive, got ${quoted(c.scale)}`)
   if (!Number.isFinite(c.label_factor)) throw new InputError(`config.json: label_factor must be a number, got ${quoted(c.label_factor)}`)
   return c
