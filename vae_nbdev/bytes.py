@@ -402,8 +402,6 @@ def likelihood_levels(
         raise InputError('this model has several levels of latents, and bits-back coding here is '
                          'for one')
     if model.takes_labels: raise InputError('this model looks at labels, which are not in the file')
-    if len(model.latent_shape) != 1 or getattr(c, 'lower_levels', ''):
-        raise InputError('only codes in one row can be coded, not those with a side or lower levels')
     if c.likelihood_type == 'bernoulli':
         return Levels(1, make_cut(LOGISTIC, torch.zeros(1)), None, None)
     if not isinstance(like, DiscretizedLogistic):
