@@ -82,7 +82,7 @@ def main(args):
                 expected[seed] = files(folder)
             for i in range(args.repeats):
                 folder = Path(tmp)/f'{name.replace(" ", "-")}-{i}'/'r'
-                rows.append(dict(case=name) | judge(folder, pair(folder, flags, rng), expected))
+                rows.append(dict(case=name, epochs=epochs) | judge(folder, pair(folder, flags, rng), expected))
                 shutil.rmtree(folder.parent)
                 row = rows[-1]
                 how = 'whole' if row['whole'] else 'mixed'
