@@ -24,7 +24,7 @@ NAMES = ['r', '', '.', '..', 'a/b', '/abs', 'x'*300, '\udcff', 'a b', '-x', 'goo
 
 
 def flags_of(name):
-    "Flags of a command, and the functions behind all commands."
+    "Flags of a command."
     from vae_nbdev import cli
     return [f for f in cli.make_parser(getattr(cli, name))._option_string_actions if f.startswith('--') and f not in ('--help', '--version')]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .config import VAEConfig
 from .core import InputError, check_range, quoted
 from .decoder import Upsample
-from .elbo import kl_normal_dims, log_normal, reparameterize
+from .elbo import kl_normal_dims, log_normal
 from .encoder import ConvEncoder, ResBlock, norm_act, stage_sizes, stage_widths
 from .loss import full_precision
 from .trainer import Callback
