@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['DTYPES', 'FORMATS', 'TOLERANCE', 'MOST_REAL', 'SAME', 'RowFile', 'Spread', 'name_rows', 'read_names', 'write_npz',
            'encode_set', 'write_codes', 'codes_path', 'read_codes', 'hot', 'EncoderPart', 'DecoderPart', 'need_onnx',
-           'quiet', 'write_onnx', 'onnx_error', 'onnx_inputs', 'checked_onnx', 'export_onnx', 'real_sets', 'measures',
-           'sample_distances', 'mean_of', 'distance_lines', 'sample_fid', 'read_run', 'read_evaluations',
-           'compare_runs', 'measured_rows', 'latents', 'comparison_lines', 'beside', 'free_codes', 'read_codes_header']
+           'quiet', 'write_onnx', 'onnx_error', 'onnx_inputs', 'checked_onnx', 'export_onnx', 'onnx_lines', 'real_sets',
+           'measures', 'class_of_each', 'sample_distances', 'mean_of', 'distance_lines', 'sample_fid', 'sample_scores',
+           'read_run', 'read_evaluations', 'compare_runs', 'measured_rows', 'latents', 'comparison_lines', 'beside',
+           'codes_file', 'free_codes', 'read_codes_header']
 
 # %% ../nbs/48_export.ipynb #48exp003
-import inspect, io, json, logging, math, os, shutil, tempfile, warnings, zipfile
+import inspect, io, json, logging, math, os, re, shutil, tempfile, warnings, zipfile
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from importlib import import_module
@@ -20,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from . import __version__
-from .config import load_config
+from .bytes import find_images
+from .config import SPLITS, load_config
 from .core import (InputError, check_range, shown, user_path, with_bar,
                             write_whole)
 from .data import Batches, ImageSet, to_bytes
@@ -430,6 +432,23 @@ def export_onnx(
             with write_whole(p) as f: shutil.copyfile(made[part], f)
     return errors
 
+# %% ../nbs/48_export.ipynb #48exp063
+def onnx_lines(
+    model,       # A `VAE`
+    errors:dict, # What `export_onnx` gives
+)->list:
+    "What went where, and what goes in and comes out."
+    def shape(name, s): return f'{name} (n, {", ".join(map(str, s))})'
+    image, code = shape('images', model.image_shape), shape('mu, logvar', model.latent_shape)
+    codes, lines = shape('codes', model.latent_shape), []
+    for (path, e), net, (a, b) in zip(errors.items(), (EncoderPart, DecoderPart),
+                                      ((image, code), (codes, image))):
+        told = ', labels (n)' if net(model).told else ''
+        lines.append(f'{path}: {a}{told} → {b}; differs from PyTorch by {e:.0e}')
+    if model.prior is not None: lines.append("the model's prior is in neither file: codes for the "
+                                             'decoder have to come from somewhere else')
+    return lines
+
 # %% ../nbs/48_export.ipynb #48exp040
 MOST_REAL = 1000 # images of a set, as in chapter 21
 
@@ -461,6 +480,15 @@ def measures(
     filters = RandomFeatures(enlarged(real), seed=seed)
     return dict(pixels=lambda x: x.flatten(1)@basis, features=lambda x: filters(enlarged(x)))
 
+def class_of_each(
+    model,         # Anything that draws images
+    labels:Tensor, # Labels of real images, or None
+    n:int,         # Number of images
+)->Tensor:         # Labels, `(n,)`, or None
+    "Labels for samples: those of the real images, else all classes in turn."
+    if not model.class_labels: return None
+    return torch.arange(n) % model.num_classes if labels is None else labels
+
 def sample_distances(
     model,               # Anything that draws images by `sample`
     images:ImageSet,     # Real images
@@ -480,7 +508,7 @@ def sample_distances(
     found, unit = dict(samples=[], other_real=[]), rows(real)
     with evaluating(model):
         for s in others:
-            y = s.labels if model.class_labels else None
+            y = class_of_each(model, s.labels, len(s))
             found['samples'].append(rows(model.sample(len(s), y, generator=g).cpu()))
             found['other_real'].append(rows(pixels(s)))
     out = dict(images=len(first), draws=draws)
@@ -500,14 +528,13 @@ def mean_of(
 
 # %% ../nbs/48_export.ipynb #48exp043
 def distance_lines(
-    found:dict, # What `sample_distances` gives, or the same from JSON
+    found:dict, # What `sample_distances` gives
 )->list:        # Lines of text
     "Distances as a table, with their standard errors."
     names = 'pixels', 'features', 'spread'
     lines = [f'{"":<18}' + ''.join(f'{n:<16}' for n in names).rstrip()]
     for name in 'samples', 'other_real':
-        row = [Estimate(*(v.values() if isinstance(v, dict) else v))
-               for v in (found[name][n] for n in names)]
+        row = [found[name][n] for n in names]
         cells = ''.join(f'{f"{e.value:.2f} ± {e.error:.2f}":<16}' for e in row)
         lines.append(f'{name.replace("_", " "):<18}{cells}'.rstrip())
     return [*lines, f'distances of {found["draws"]} sets from {found["images"]} real images, and '
@@ -526,16 +553,45 @@ def sample_fid(
     n, size = len(images), images_at_once(images.images.shape)
     g = torch.Generator().manual_seed(seed)
     with patience(PATIENCE), evaluating(model):
-        if n > 2: fid(images.images[:2], images.images[:2], feature) # is the network there?
+        fid(images.images[:2], images.images[:2], feature) # is the network there?
         found = []
         for _ in range(draws):
-            fake = torch.empty_like(images.images)
+            fake, y = torch.empty_like(images.images), class_of_each(model, images.labels, n)
             for i in range(0, n, size):
                 part = slice(i, min(n, i + size))
-                y = images.labels[part] if model.class_labels else None
-                fake[part] = to_bytes(model.sample(part.stop - i, y, generator=g))
+                fake[part] = to_bytes(model.sample(part.stop - i, None if y is None else y[part],
+                                                   generator=g))
             found.append(fid(images.images, fake, feature))
     return mean_of(found)
+
+# %% ../nbs/48_export.ipynb #48exp062
+def sample_scores(
+    model,           # A loaded model
+    images:ImageSet, # Real images that it is measured on
+    binarize:str,    # How they are binarised
+    look,            # Loads another split: images, and how they are binarised
+    distances:bool,  # Are distances wanted?
+    fid_of:str=None, # Split or folder of real images for the FID, if that is wanted
+    draws:int=4,     # Sets of samples
+    seed:int=0,      # Seed of the samples
+    limit:int=None,  # At most this many images of a folder
+)->tuple:            # What was measured, for JSON; the same as lines of text
+    "What `vae_evaluate` says of samples."
+    scores, lines = {}, []
+    if distances: real_sets(images, draws) # too few images are said before any network works
+    if fid_of is not None:
+        if fid_of in (*SPLITS, 'all'): real = look(fid_of)[0]
+        else: real = ImageSet(find_images(fid_of, None, model.image_shape, limit, convert=True)[0])
+        e = sample_fid(model, real, draws, seed)
+        scores['fid'] = dict(e._asdict(), images=len(real), draws=draws, real=fid_of)
+        lines.append(f'FID {e.value:.2f} ± {e.error:.2f}, {draws} times {len(real):,} samples '
+                     f'against as many images of {fid_of}')
+    if distances:
+        found = sample_distances(model, images, binarize, draws, seed)
+        scores['distances'] = {k: {m: e._asdict() for m,e in v.items()} if isinstance(v, dict)
+                               else v for k,v in found.items()}
+        lines += ['', *distance_lines(found)]
+    return scores, lines
 
 # %% ../nbs/48_export.ipynb #48exp050
 SAME = { # settings that must agree for nats to compare, and what it means when they do not
@@ -649,6 +705,14 @@ def beside(
     weights = files_of(checkpoint)[0]
     ours = weights is None or weights.parent in shipped().values()
     return (Path() if ours else weights.parent)/name
+
+def codes_file(
+    checkpoint:str,  # Whatever `load_model` has loaded
+    images:ImageSet, # What is encoded
+)->Path:
+    "Where codes go by default."
+    name = '_'.join(re.sub(r'[^\w.-]+', '-', t) for t in ('codes', images.name, images.split))
+    return beside(checkpoint, f'{name}.safetensors')
 
 def free_codes(
     path:Path,      # Where codes shall go
