@@ -142,8 +142,9 @@ def write_npz(
             if name != 'files': write(name, kinds[h['dtype']], h['shape'], rows.parts(name))
         if files is not None:
             kind = f'<U{max(len(str(n)) for n in files)}'
-            parts = (np.array(files[i:i + 1000], kind).tobytes() for i in range(0, len(files), 1000))
-            write('files', kind, (len(files),), parts)
+            n = len(files)
+            parts = (np.array(files[i:i + 1000], kind).tobytes() for i in range(0, n, 1000))
+            write('files', kind, (n,), parts)
         text = np.array(json.dumps(notes))
         write('notes', text.dtype, (), [text.tobytes()])
 
@@ -633,8 +634,9 @@ def read_evaluations(
             name = f'{r["dataset"]} {r["split"]}' + (f', {r["prior"]}' if 'prior' in r else '')
             if 'nll' in r:
                 found[name] = dict(value=float(r['nll']['value']), error=r['nll']['error'],
-                                   images=int(r['num_images']), draws=int(r['k']))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+                                   images=int(r['num_images']), draws=int(r['k']),
+                                   active=r.get('active_units', {}).get('value'))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
             raise InputError(f'{shown(p)} is not what vae_evaluate writes: '
                              f'{type(e).__name__} {str(e)[:100]}') from None
     return found
@@ -667,7 +669,7 @@ def measured_rows(
     done = [f'{r["best"]["epoch"]} of {len(r["history"])}' for r in runs.values()]
     rows = [['best epoch', *done], row('ELBO, valid', 'valid_elbo', ',.2f'),
             row('rate', 'valid_rate', ',.2f'), row('distortion', 'valid_distortion', ',.2f')]
-    rows.append(['active units', *(f'{r["best"]["latents_used"]} of {latents(r["settings"])}'
+    rows.append(['latents used', *(f'{r["best"]["latents_used"]} of {latents(r["settings"])}'
                                    if 'latents_used' in r['best'] else '–' for r in runs.values())])
     rows.append(['seconds', *('–' if r['seconds'] is None else f'{r["seconds"]:,.0f}'
                               for r in runs.values())])
@@ -675,8 +677,10 @@ def measured_rows(
         all_of = [r['measured'].get(name) for r in runs.values()]
         rows.append([f'NLL, {name}', *('–' if m is None else f'{m["value"]:,.2f}' + (
             f' ± {m["error"]:.2f}' if m['error'] is not None else '') for m in all_of)])
+        rows.append(['  active units', *('–' if m is None or m['active'] is None
+                                         else f'{m["active"]:.0f}' for m in all_of)])
         rows.append(['  images, draws', *('–' if m is None else f'{m["images"]:,}, {m["draws"]:,}'
-                                         for m in all_of)])
+                                          for m in all_of)])
     return rows
 
 def latents(
@@ -692,8 +696,8 @@ def comparison_lines(
     "The table, and below it what does not compare."
     table = [['', *found['runs']], *[[str(c) for c in row] for row in found['rows']]]
     wide = [min(40, max(map(len, column))) for column in zip(*table)]
-    lines = ['  '.join([row[0].ljust(wide[0]), *(c[-40:].rjust(w) for c,w in zip(row[1:], wide[1:]))])
-             for row in table]
+    lines = ['  '.join([row[0].ljust(wide[0]), *(c[-40:].rjust(w) for c,w in
+                                                 zip(row[1:], wide[1:]))]) for row in table]
     return [*lines, *(f'note: {n}' for n in found['notes'])]
 
 # %% ../nbs/48_export.ipynb #48exp059
