@@ -6,9 +6,9 @@
 __all__ = ['DTYPES', 'FORMATS', 'TOLERANCE', 'MOST_REAL', 'SAME', 'RowFile', 'Spread', 'name_rows', 'read_names', 'write_npz',
            'encode_set', 'write_codes', 'codes_path', 'read_codes', 'hot', 'EncoderPart', 'DecoderPart', 'need_onnx',
            'quiet', 'write_onnx', 'onnx_error', 'onnx_inputs', 'checked_onnx', 'export_onnx', 'onnx_lines', 'real_sets',
-           'measures', 'class_of_each', 'sample_distances', 'mean_of', 'distance_lines', 'sample_fid', 'sample_scores',
-           'read_run', 'read_evaluations', 'compare_runs', 'measured_rows', 'latents', 'comparison_lines', 'beside',
-           'codes_file', 'free_codes', 'read_codes_header']
+           'measures', 'class_of_each', 'sample_distances', 'mean_of', 'distance_lines', 'sample_fid', 'real_folder',
+           'sample_scores', 'read_run', 'read_evaluations', 'compare_runs', 'measured_rows', 'latents',
+           'comparison_lines', 'beside', 'codes_file', 'free_codes', 'read_codes_header']
 
 # %% ../nbs/48_export.ipynb #48exp003
 import inspect, io, json, logging, math, os, re, shutil, tempfile, warnings, zipfile
@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from . import __version__
-from .bytes import find_images
+from .bytes import folder_images
 from .config import SPLITS, load_config
-from .core import (InputError, check_range, shown, user_path, with_bar,
-                            write_whole)
+from .core import (InputError, check_range, quoted, shown, user_path,
+                            with_bar, write_whole)
 from .data import Batches, ImageSet, to_bytes
 from .evaluate import Estimate, evaluating, fid
 from .features import PATIENCE, patience
@@ -566,6 +566,17 @@ def sample_fid(
     return mean_of(found)
 
 # %% ../nbs/48_export.ipynb #48exp062
+def real_folder(
+    path:str,       # As typed
+    shape:tuple,    # Channels, height and width
+    limit:int=None, # At most this many images
+)->ImageSet:
+    "All images of a folder, in the shape of a model's; anything else is an `InputError`."
+    folder = user_path(path, 'fid')
+    if folder.is_dir(): return ImageSet(folder_images(folder, shape, convert=True)[:limit])
+    raise InputError('fid names real images, a folder or one of the splits '
+                     f'{", ".join(SPLITS)}; got {quoted(path)}')
+
 def sample_scores(
     model,           # A loaded model
     images:ImageSet, # Real images that it is measured on
@@ -582,7 +593,7 @@ def sample_scores(
     if distances: real_sets(images, draws) # too few images are said before any network works
     if fid_of is not None:
         if fid_of in (*SPLITS, 'all'): real = look(fid_of)[0]
-        else: real = ImageSet(find_images(fid_of, None, model.image_shape, limit, convert=True)[0])
+        else: real = real_folder(fid_of, model.image_shape, limit)
         e = sample_fid(model, real, draws, seed)
         scores['fid'] = dict(e._asdict(), images=len(real), draws=draws, real=fid_of)
         lines.append(f'FID {e.value:.2f} ± {e.error:.2f}, {draws} times {len(real):,} samples '
