@@ -32,7 +32,6 @@ from .hierarchy import encoder_stages
 from .priors import encoder_hash
 from .runs import files_of
 from .samplers import images_at_once
-from .study import RandomFeatures, frechet, set_distance
 from .tracking import read_history
 from .trainer import merit
 from .weights import read_notes, read_tensors, shipped
@@ -188,7 +187,7 @@ def write_codes(
     seed:int,        # Seed of dynamic binarisation
 )->tuple:            # Mean and spread of each channel of z, lists
     "Encode batch by batch, and write each batch where it belongs."
-    size, start, spread = images_at_once(model.image_shape), 0, Spread()
+    size, start, spread = images_at_once(model.image_shape, 128), 0, Spread()
     for x,y in with_bar(Batches(images.images, images.labels, size, binarize=binarize, seed=seed)):
         codes = [t.float().cpu() for t in model.encode(x.to(model.device), y)]
         if not all(t.isfinite().all() for t in codes):
@@ -472,6 +471,7 @@ def measures(
     seed:int=0,  # Seed of filters and directions
 )->dict:         # Functions that describe images by rows: pixels and features
     "What describes images for a distance: main directions of pixels, answers of random filters."
+    from vae_nbdev.study import RandomFeatures # which takes a second
     with torch.random.fork_rng([]):
         torch.manual_seed(seed) # the directions are found by random projections
         rows = real.flatten(1)
@@ -498,6 +498,7 @@ def sample_distances(
     seed:int=0,          # Seed of samples, sets and filters
 )->dict:                 # samples and other_real: pixels, features and spread, `Estimate` each
     "How far samples of the prior are from real images, beside other real images."
+    from vae_nbdev.study import set_distance
     how = 'threshold' if binarize == 'threshold' else 'none'
     def pixels(s): return next(iter(Batches(s.images, batch_size=len(s), binarize=how)))[0]
     first, *others = real_sets(images, draws, seed)
