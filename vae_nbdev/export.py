@@ -666,9 +666,10 @@ def compare_runs(
     found = [r['settings'] for r in runs.values()]
     keys = list(dict.fromkeys(k for s in found for k in s))
     differ = [k for k in keys if any(s.get(k) != found[0].get(k) for s in found)]
-    rows = [[k, *(s.get(k, '–') for s in found)] for k in differ] + measured_rows(runs)
-    notes = [f'{", ".join(k for k in names if k in differ)}: {text}'
-             for names, text in SAME.items() if {*names} & {*differ}]
+    text = lambda v: '–' if v in (None, '') else v
+    rows = [[k, *(text(s.get(k)) for s in found)] for k in differ] + measured_rows(runs)
+    notes = [f'{", ".join(k for k in names if k in differ)}: {why}'
+             for names, why in SAME.items() if {*names} & {*differ}]
     return dict(runs=runs, rows=rows, notes=notes)
 
 def measured_rows(
@@ -683,7 +684,7 @@ def measured_rows(
             row('rate', 'valid_rate', ',.2f'), row('distortion', 'valid_distortion', ',.2f')]
     rows.append(['latents used', *(f'{r["best"]["latents_used"]} of {latents(r["settings"])}'
                                    if 'latents_used' in r['best'] else '–' for r in runs.values())])
-    rows.append(['seconds', *('–' if r['seconds'] is None else f'{r["seconds"]:,.0f}'
+    rows.append(['seconds', *('–' if r['seconds'] is None else f'{r["seconds"]:,.1f}'
                               for r in runs.values())])
     for name in dict.fromkeys(n for r in runs.values() for n in r['measured']):
         all_of = [r['measured'].get(name) for r in runs.values()]
