@@ -19,7 +19,7 @@ ODD = ['', ' ', '0', '-1', '1', '3', '1e308', '-1e308', 'nan', 'inf', '9'*30, '9
        'model.safetensors', 'good/config.json', 'none', 'auto', '1e-400', '0x10', '١٢', '1_000', '+5', 'null']
 QUICK = ['--num_epochs', '1', '--limit', '48', '--width', '8', '--batch_size', '16', '--depth', '1']
 COMMANDS = ['vae_train']*4 + ['vae_generate']*4 + ['vae_reconstruct', 'vae_evaluate', 'vae_compress', 'vae_decompress', 'vae_doctor',
-                                                  'vae_fit_prior', 'vae_play']*2
+                                                  'vae_fit_prior', 'vae_play', 'vae_compare', 'vae_encode', 'vae_export']*2
 NAMES = ['r', '', '.', '..', 'a/b', '/abs', 'x'*300, '\udcff', 'a b', '-x', 'good', 'file', '💥', 'checkpoints', 'con', "q'q"]
 
 
@@ -80,6 +80,9 @@ def plain_call(rng, name):
     model = ['good'] if rng.random() < .8 else [rng.choice(ODD)]
     if name == 'vae_doctor': return [*(model if rng.random() < .6 else ['case.safetensors']), '--limit', '8']
     if name == 'vae_fit_prior': return [*model, '--num_epochs', '1', '--limit', '32', '--prior', rng.choice(['mixture', 'flow', 'flow_matching'])]
+    if name == 'vae_compare': return [*model, 'other', *(['good'] if rng.random() < .2 else [])]
+    if name == 'vae_encode': return [*model, '--limit', '8', *(['--output_path', rng.choice(['c.npz', 'file', 'good/c.safetensors'])] if rng.random() < .3 else [])]
+    if name == 'vae_export': return model
     flagged = ['--checkpoint_path', *model] if rng.random() < .8 else []
     if name == 'vae_play': return [*flagged, '--no_browser']
     if name == 'vae_compress': return ['digits' if rng.random() < .7 else rng.choice(ODD), 'new.vae', *flagged, '--limit', '4']
@@ -94,6 +97,7 @@ def make_call(rng, here, good):
     name, env = rng.choice(COMMANDS), {}
     shutil.copytree(good, here/'good')
     for p in good.parent.glob('*.*'): shutil.copy(p, here)
+    if name == 'vae_compare': shutil.copytree(good, here/'other')
     (here/'there').mkdir()
     (here/'file').write_text('text')
     argv, flags = plain_call(rng, name), flags_of(name)
@@ -106,7 +110,7 @@ def make_call(rng, here, good):
     elif kind < .4:
         odd_folder(rng, here/'pictures')
         if name == 'vae_compress': argv[0] = 'pictures'
-        elif name not in ('vae_decompress', 'vae_play'): argv += ['--dataset', 'folder', '--data_root', 'pictures']
+        elif name not in ('vae_decompress', 'vae_play', 'vae_compare', 'vae_export'): argv += ['--dataset', 'folder', '--data_root', 'pictures']
         if name == 'vae_train': argv += ['--image_size', '16']
     elif kind < .5 and name == 'vae_train':
         argv = ['good', *rng.choice([['--resume'], ['--overwrite', *QUICK]]), *argv[1 + len(QUICK):]]
@@ -169,7 +173,7 @@ def main(args):
     if not hasattr(os, 'fork'): raise InputError('this needs a system that can fork')
     import matplotlib
     import torch
-    import vae_nbdev.bytes, vae_nbdev.doctor, vae_nbdev.evaluate, vae_nbdev.runs, vae_nbdev.serve # once for all calls
+    import vae_nbdev.bytes, vae_nbdev.doctor, vae_nbdev.evaluate, vae_nbdev.export, vae_nbdev.runs, vae_nbdev.serve # once for all calls
     from safetensors.torch import save_file
     matplotlib.use('agg')
     torch.set_num_threads(1)

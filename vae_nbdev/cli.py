@@ -10,8 +10,8 @@ __all__ = ['WAIT', 'TYPED', 'COMMANDS', 'Parser', 'make_parser', 'add_settings',
 import argparse, difflib, errno, inspect, json, re, sys, time
 from pathlib import Path
 from . import __version__
-from .commands import (vae_compress, vae_decompress, vae_doctor, vae_fit_prior,
-                                vae_play)
+from .commands import (vae_compare, vae_compress, vae_decompress, vae_doctor,
+                                vae_encode, vae_export, vae_fit_prior, vae_play)
 from .config import comments, setting_flags
 from .core import (InputError, check_range, no_display, quoted, safe_output, speaks,
                             user_path, write_whole)
@@ -50,6 +50,7 @@ def make_parser(
     for name, d in inspect.signature(func).parameters.items():
         default = '' if d.default is None else f' (default: {d.default})'
         if name == 'settings': add_settings(p)
+        elif d.annotation is list: p.add_argument(name, nargs='+', help=text[name])
         elif d.default is d.empty: p.add_argument(name, type=d.annotation, help=text[name])
         elif d.annotation is bool: p.add_argument(f'--{name}', action='store_true', help=text[name])
         else: p.add_argument(f'--{name}', type=d.annotation, default=d.default,
@@ -237,6 +238,9 @@ def vae_evaluate(
     batch_size:int=100,              # Images at a time
     seed:int=0,                      # Seed of z, and of dynamic binarisation
     prior:str=None,                  # A prior that vae_fit_prior made, e.g. flow; normal: N(0,I)
+    distances:bool=False,            # Also how far samples are from images of this split
+    fid:str=None,                    # Also the FID of samples: real images, a split or a folder
+    draws:int=4,                     # distances, fid: sets of samples, for the standard errors
     output_path:str=None,            # JSON file (default: evaluation.json beside the weights)
 ):
     "Measure a trained VAE: NLL by importance sampling, rate, distortion, active units."
@@ -244,23 +248,31 @@ def vae_evaluate(
     from vae_nbdev.evaluate import evaluate, format_table
     sizes = dict(num_importance_samples=num_importance_samples, batch_size=batch_size)
     for name, value in sizes.items(): check_range(value, name, 1)
+    check_range(draws, 'draws', 2, 1000)
     check_range(seed, 'seed', 0, 2**32 - 1)
     checkpoint, name = R.which(checkpoint_path, 'mnist')
     model = R.load_model(checkpoint, prior)
     path = None if output_path is None else R.json_path(output_path)
-    found, how = R.load_images(checkpoint, model, dataset, data_root, split, limit, binarize)
+    def look(split):
+        return R.load_images(checkpoint, model, dataset, data_root, split, limit, binarize)
+    found, how = look(split)
     path = path or R.evaluation_file(checkpoint, found.name, split, prior)
     was = ', in place of an earlier one' if path.exists() else ''
+    scores, lines = {}, []
+    if distances or fid is not None: # first: a network for the FID that is not there is said now
+        from vae_nbdev.export import sample_scores
+        scores, lines = sample_scores(model, found, how, look, distances, fid, draws, seed, limit)
     result = evaluate(model, found.images, found.labels, binarize=how, k=num_importance_samples,
                       batch_size=batch_size, seed=seed, levels=levels)
     result = dict(checkpoint=str(name), dataset=found.name, split=split) | result
     if prior: result['prior'] = prior
+    result |= scores
     with write_whole(path) as f: f.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
-    print(f'{format_table(result)}\nin {path}{was}')
+    print('\n'.join([format_table(result), *lines, f'in {path}{was}']))
 
 # %% ../nbs/37_cli.ipynb #ef6065ed
-COMMANDS = (vae_train, vae_generate, vae_reconstruct, vae_evaluate, vae_fit_prior, vae_doctor,
-            vae_compress, vae_decompress, vae_play)
+COMMANDS = (vae_train, vae_generate, vae_reconstruct, vae_evaluate, vae_compare, vae_fit_prior,
+            vae_doctor, vae_encode, vae_export, vae_compress, vae_decompress, vae_play)
 
 def main():
     "Entry point of the console scripts, and of `python -m vae_nbdev COMMAND`."

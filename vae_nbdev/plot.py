@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLORS', 'STYLE', 'MAX_PICTURE', 'set_style', 'styled', 'to_float', 'check_grid', 'image_grid', 'enlarge',
-           'show_image', 'show_images', 'show_pairs', 'plot_history', 'plot_beta', 'plot_rate_distortion',
-           'plot_latents', 'draw_model', 'draw_stages', 'save_figure']
+           'show_image', 'show_images', 'show_pairs', 'plot_history', 'label_history', 'plot_beta', 'plot_histories',
+           'plot_rate_distortion', 'plot_latents', 'draw_model', 'draw_stages', 'save_figure']
 
 # %% ../nbs/31_plot.ipynb #15367400
 import functools
@@ -167,10 +167,12 @@ def show_pairs(
 # %% ../nbs/31_plot.ipynb #fab7c0b3
 @styled
 def plot_history(
-    history:list, # A dict an epoch: epoch, beta, {train,valid}_{rate,distortion,elbo}, in nats
-    axes=None,    # Three axes to draw on, new ones by default
-):                # The figure
+    history,   # A dict an epoch: epoch, beta, {train,valid}_{rate,distortion,elbo}, in nats;
+               # of several runs, such a list for each name
+    axes=None, # Three axes to draw on, new ones by default
+):             # The figure
     "Draw ELBO, distortion and rate over the epochs: training solid, validation dashed."
+    if isinstance(history, dict): return plot_histories(history, axes)
     if axes is None: axes = plt.figure(figsize=(9, 2.8)).subplots(1, 3)
     col = lambda key: _numbers([h[key] for h in history])
     epochs, marker = col('epoch'), 'o' if len(history) < 3 else None
@@ -178,15 +180,22 @@ def plot_history(
         lines = [col(f'{part}_{key}') for part in ('train', 'valid')]
         for y,part,ls in zip(lines, ('train', 'valid'), ('-', '--')):
             ax.plot(epochs, y, ls, color=COLORS[color], marker=marker, label=part)
-        settled = np.concatenate([y[len(history)//10:] for y in lines])
-        low, high = np.nanmin(settled), np.nanmax(settled)
-        if high > low: ax.set_ylim(low - 0.05*(high - low), high + 0.05*(high - low))
-        name = 'ELBO' if key == 'elbo' else key
-        ax.set(xlabel='epoch', ylabel=f'{name}, nats per image')
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
+        label_history(ax, key, lines)
         ax.legend()
     if len(set(col('beta'))) > 1: plot_beta(axes[2], epochs, col('beta'))
     return axes[0].figure
+
+def label_history(
+    ax,         # Axes of one quantity
+    key:str,    # elbo, distortion or rate
+    lines:list, # What is drawn there, an array a line
+):
+    "Name the axes, and leave the first tenth of the epochs out of the limits."
+    settled = np.concatenate([y[len(y)//10:] for y in lines])
+    low, high = np.nanmin(settled), np.nanmax(settled)
+    if high > low: ax.set_ylim(low - 0.05*(high - low), high + 0.05*(high - low))
+    ax.set(xlabel='epoch', ylabel=f'{"ELBO" if key == "elbo" else key}, nats per image')
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
 
 def plot_beta(
     ax,     # Axes of the rate
@@ -198,6 +207,34 @@ def plot_beta(
     twin.plot(epochs, beta, ':', color=COLORS['prior'])
     twin.set_ylabel('beta (dotted)', color=COLORS['total'])
     twin.grid(False)
+
+# %% ../nbs/31_plot.ipynb #f4028700
+@styled
+def plot_histories(
+    histories:dict, # For each name the history of a run, as `plot_history` takes it
+    axes=None,      # Three axes to draw on, new ones by default
+):                  # The figure
+    "Draw the histories of several runs: a colour each, training solid, validation dashed."
+    if not all(histories.values()): raise InputError('there is a run without a single epoch')
+    own = axes is None
+    if own: axes = plt.figure(figsize=(9, 3 + 0.2*math.ceil(len(histories)/3))).subplots(1, 3)
+    colors = [_cycle[i % len(_cycle)] for i in range(len(histories))]
+    for ax,key in zip(axes, ('elbo', 'distortion', 'rate')):
+        drawn = []
+        for (name, history), color in zip(histories.items(), colors):
+            epochs, marker = [h['epoch'] for h in history], 'o' if len(history) < 3 else None
+            for part,ls in ('train', '-'), ('valid', '--'):
+                drawn.append(_numbers([h[f'{part}_{key}'] for h in history]))
+                ax.plot(epochs, drawn[-1], ls, color=color, marker=marker,
+                        label=name if part == 'train' else None)
+        label_history(ax, key, drawn)
+    handles = axes[0].get_legend_handles_labels()[0]
+    handles += [mpl.lines.Line2D([], [], color=COLORS['total'], ls=ls, label=part)
+                for part,ls in (('training', '-'), ('validation', '--'))]
+    fig = axes[0].figure
+    if own: fig.legend(handles=handles, loc='outside lower center', ncols=min(5, len(handles)))
+    else: axes[0].legend(handles=handles)
+    return fig
 
 # %% ../nbs/31_plot.ipynb #11640d78
 @styled

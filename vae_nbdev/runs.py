@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE', 'ALL', 'FILES', 'SAMPLERS', 'FITTED', 'WALKS',
            'CHUNK', 'run_files', 'holds_run', 'check_name', 'refuse_run', 'set_aside', 'bring_back', 'let_go', 'settle',
-           'Start', 'warn', 'load_sets', 'join_processes', 'load_first', 'make_batches', 'load_distance',
+           'Start', 'Clock', 'warn', 'load_sets', 'join_processes', 'load_first', 'make_batches', 'load_distance',
            'make_callbacks', 'keep_memory', 'again', 'go_on', 'copy_weights', 'stopped', 'lost', 'advice',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
            'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
@@ -14,7 +14,7 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'fit_run_prior', 'which', 'png_path', 'json_path', 'model_info']
 
 # %% ../nbs/36_runs.ipynb #36run003
-import ctypes, io, math, os, re, shlex, shutil, sys, warnings
+import ctypes, io, math, os, re, shlex, shutil, sys, time, warnings
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,10 +53,10 @@ FEATURE_NET = 'feature_net.safetensors' # the network of a feature distance
 TRAINED_ON = 'trained_on.safetensors'   # a hash of each training image
 # of a finished run
 DRAWN = ('samples.png', 'reconstructions.png', 'history.png', 'evaluation*.json',
-         'prior_*.safetensors')
+         'prior_*.safetensors', 'codes_*.safetensors', 'codes_*.npz', 'onnx/*coder.onnx')
 STATES = ('checkpoints/epoch_*.safetensors', 'checkpoints/epoch_*.damaged')
 RUN_FILES = (*STATES, 'model.safetensors', 'last.safetensors', FEATURE_NET, TRAINED_ON,
-             'history.csv',
+             'history.csv', 'seconds.txt',
              *DRAWN, 'pictures/samples_*.png', 'pictures/reconstructions_*.png', 'tracking/**/*')
 # hidden folder of a replaced run, and the mark that all of it is there
 ASIDE, ALL = '.replaced', 'all'
@@ -187,6 +187,23 @@ class Start(Callback):
         if fresh: self.begin()
 
     def after_epoch(self, t): self.begin()
+
+class Clock(Callback):
+    "Note in the run's folder how many seconds its epochs have taken, from step to step."
+    order = 20
+    def __init__(self,
+        path:Path,    # File of one number
+        resumed:bool, # Does the run go on with what it has taken so far?
+    ): self.path, self.resumed = path, resumed
+
+    def before_fit(self, t):
+        self.before, self.start = 0., time.perf_counter()
+        try: self.before = float(self.path.read_text()) if self.resumed else 0.
+        except (OSError, ValueError): pass # nobody has counted them
+
+    def after_epoch(self, t):
+        with write_whole(self.path) as f:
+            f.write_text(f'{self.before + time.perf_counter() - self.start:.1f}\n')
 
 # %% ../nbs/36_runs.ipynb #36run015
 def warn(
@@ -380,7 +397,8 @@ def make_trainer(
     saver, hashes = Checkpoints(folder), image_hashes(sets['train'].images).view(np.int64)
     start = Start(config, folder, saver, resumed, bool(init_from), distance,
                   torch.from_numpy(hashes.copy()))
-    callbacks = [start, saver, *make_callbacks(config, folder, x, y), *callbacks]
+    clock = Clock(folder/'seconds.txt', resumed)
+    callbacks = [start, saver, clock, *make_callbacks(config, folder, x, y), *callbacks]
     return Trainer(model, train, valid, t, callbacks, folder/'tracking', distance), start
 
 def train_run(
