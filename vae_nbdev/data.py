@@ -766,7 +766,7 @@ def _load_found(c, found, splits, bad, progress):
     if few: print(f'{found.where} holds too few images to hold any out: training, validation '
                   'and test images are the same', file=sys.stderr)
     names = next(iter(parts.values())) if few else sum(parts.values(), [])
-    name_of = lambda f: found.sources[f] if found.root else f
+    name_of = lambda f: found.sources[f] if isinstance(found.sources[f], Path) else f
     x, notes = _decode(found.key(names), [name_of(f) for f in names],
                        [found.sources[f] for f in names], c.image_size, c.channels,
                        progress=progress)
@@ -834,7 +834,8 @@ def _load_hub(c, splits, download, progress):
     def key(names):
         text = repr((rows.key, names, c.image_size, c.channels))
         return hashlib.sha256(text.encode('utf8', 'surrogateescape')).hexdigest()[:24]
-    found = _Found(rows.where, dealt, sources, rows.labels, rows.classes, key)
+    found = _Found(rows.where, dealt, sources, rows.labels, rows.classes, key,
+                   rows.folder)
     return _load_found(c, found, splits, [], progress)
 
 # %% ../nbs/32_data.ipynb #60708678

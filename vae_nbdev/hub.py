@@ -20,11 +20,12 @@ OWN_SPLITS = dict(train='train', validation='valid', valid='valid', val='valid',
 class HubSet:
     "A set as rows with names, split by split; images stay where they are until they are opened."
     def __init__(self,
-        parts:dict,       # For each split, train, valid, test or the set's own name, its table
-        where:str,        # What the set is called, for messages
-        folder:Path=None, # Folder whose files its rows name, if it is one of images
+        parts:dict,          # For each split, train, valid, test or the set's own name, its table
+        where:str,           # What the set is called, for messages
+        folder:Path=None,    # Folder on this disk whose files its rows name, if it is one of images
+        pictures:bool=False, # May its rows name files?
     ):
-        self.where, self.folder = where, folder
+        self.where, self.folder, self.pictures = where, folder, pictures
         first = next(iter(parts.values()))
         self.image, self.label = find_columns(first.features, where)
         columns = {s: t.data.column(self.image) for s,t in parts.items()}
@@ -44,7 +45,7 @@ class HubSet:
         column, i = self.rows[name]
         found = column[i].as_py() or {}
         if found.get('bytes'): return io.BytesIO(found['bytes'])
-        if self.folder and found.get('path'): return Path(found['path'])
+        if self.pictures and found.get('path'): return Path(found['path'])
         raise ValueError('this row has no image') # a table may name files that are none of its own
 
 def find_columns(
@@ -115,7 +116,7 @@ def open_hub(
     parts = known or {s: t for s,t in found.items() if len(t)}
     if not parts: raise InputError(f'{where} has no rows')
     pictures = kind == 'imagefolder'
-    return HubSet(parts, where, Path(source if local else cache).resolve() if pictures else None)
+    return HubSet(parts, where, Path(source) if local and pictures else None, pictures)
 
 @contextmanager
 def _in_one_line(where, datasets):
