@@ -12,9 +12,9 @@ from pathlib import Path
 from . import __version__
 from .commands import (vae_compress, vae_decompress, vae_doctor, vae_fit_prior,
                                 vae_play)
-from .config import comments, setting_flags
-from .core import (InputError, check_range, no_display, quoted, safe_output, speaks,
-                            user_path, write_whole)
+from .config import SPLITS, comments, setting_flags
+from .core import (InputError, check_choice, check_range, no_display, quoted,
+                            safe_output, speaks, write_whole)
 
 # %% ../nbs/37_cli.ipynb #1e9b04fe
 WAIT = 5 # Seconds
@@ -188,7 +188,9 @@ def vae_generate(
     from vae_nbdev import runs as R
     output_path, asked = R.png_path(output_path), labels is not None or sampler == 'class'
     checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else 'mnist')
-    if labels: labels = R.label_numbers(labels, R.known_classes(R.data_of(checkpoint)))
+    if labels is not None:
+        labels = R.label_numbers(labels, R.known_classes(R.data_of(checkpoint)))
+    if split is not None: check_choice(split, (*SPLITS, 'all'), 'split')
     if grid_size is not None: check_range(grid_size, 'grid_size', 1)
     d = R.Draw(sampler, num_samples, temperature, labels, batch, numbers(weights, 'weights', float),
                components, numbers(images, 'images'), path, numbers(dims, 'dims'), extent,
