@@ -169,7 +169,7 @@ def vae_generate(
     grid_size:int=None,            # Images in a row, or steps of a walk (default: 8 or the classes)
     sampler:str='prior',           # prior, class, weighted, aggregate, gmm, interpolate, traverse …
     temperature:float=1.,          # prior, class: standard deviation of z; 1: that of the prior
-    labels:str=None,               # Classes, by number or name, e.g. 0,1,2; repeated to fill the grid
+    labels:str=None,               # Classes by number or name, e.g. 7 or 0,1,2; they fill the grid
     batch:int=None,                # weighted: images averaged into one (default: 5, or the weights)
     weights:str=None,              # weighted: their weights, e.g. 0.5,0.3,0.2 (default: equal)
     components:int=10,             # gmm: Gaussians in the mixture

@@ -60,7 +60,8 @@ def find_columns(
         raise InputError(f'{where} has no column of images; its columns are '
                          f'{shown(", ".join(features))}')
     plain = getattr(features.get('label'), 'dtype', '')
-    return image, label or ('label' if re.fullmatch('(large_)?string|u?int.*|bool', plain) else None)
+    own = re.fullmatch('(large_)?string|u?int.*|bool', plain)
+    return image, label or ('label' if own else None)
 
 def name_classes(
     feature,    # Type of the column of labels, or None
@@ -89,8 +90,8 @@ def row_names(
 
 # %% ../nbs/49_hub.ipynb #49hub012
 def open_hub(
-    root:str,     # A folder, or the name of a set on the Hub: owner/name, or owner/name:configuration
-    cache:Path,   # Where tables are kept
+    root:str,   # A folder, or the name of a set on the Hub: owner/name or owner/name:configuration
+    cache:Path, # Where tables are kept
 )->HubSet:
     "Open a set through the package `datasets`; what cannot be had is an `InputError`."
     folder = user_path(root, 'data_root')
