@@ -816,7 +816,9 @@ def _load_folder(c, splits, download, progress):
 
 def _load_hub(c, splits, download, progress):
     "Splits of a set of the Hub: its own; what it lacks is dealt out from its training rows."
-    rows = open_hub(c.data_root, cache_root()/'hub')
+    if not download and not Path(c.data_root).is_dir():
+        raise InputError(f'{shown(c.data_root)} is no folder, and nothing is to be downloaded')
+    rows = open_hub(c.data_root, cache_root()/'hub', progress)
     if c.classes and not rows.classes: raise InputError(f'{rows.where} has no column of labels')
     own = {s: sorted(names, key=_place) for s,names in rows.splits.items()} # in a mixed order
     if c.valid_size and 'valid' in own:

@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'OWN_SPLITS', 'HubSet', 'find_columns', 'name_classes', 'row_names', 'open_hub']
 
 # %% ../nbs/49_hub.ipynb #49hub003
-import hashlib, io, re, warnings
+import hashlib, io, re, sys, warnings
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,8 +90,9 @@ def row_names(
 
 # %% ../nbs/49_hub.ipynb #49hub012
 def open_hub(
-    root:str,   # A folder, or the name of a set on the Hub: owner/name or owner/name:configuration
-    cache:Path, # Where tables are kept
+    root:str,            # A folder, or the name of a set on the Hub: owner/name[:configuration]
+    cache:Path,          # Where tables are kept
+    progress:bool=False, # Show how far a download is, when someone can see it
 )->HubSet:
     "Open a set through the package `datasets`; what cannot be had is an `InputError`."
     folder = user_path(root, 'data_root')
@@ -105,7 +106,7 @@ def open_hub(
                          'pip install "vae_nbdev[hub]"') from None
     where = shown(folder) if local else root
     source = str(folder.resolve()) if local else name
-    with _in_one_line(where, datasets):
+    with _in_one_line(where, datasets, progress and sys.stderr.isatty()):
         builder = datasets.load_dataset_builder(source, configuration if not local and configuration
                                                 else None, cache_dir=str(cache))
         kind = type(builder).__module__.split('.')[-1]
@@ -120,14 +121,14 @@ def open_hub(
     return HubSet(parts, where, Path(source) if local and pictures else None, pictures)
 
 @contextmanager
-def _in_one_line(where, datasets):
+def _in_one_line(where, datasets, progress):
     "Keep two packages quiet, and turn what they raise into one line."
     from huggingface_hub.utils import logging
     loggers = datasets.logging, logging
     before = [lib.get_verbosity() for lib in loggers]
     bars = datasets.utils.are_progress_bars_disabled()
     for lib in loggers: lib.set_verbosity(50) # critical: an error is said in one line below
-    datasets.disable_progress_bars()
+    if not progress: datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
