@@ -672,7 +672,8 @@ def warn_of_overlap(
 ):
     "Warn when a model is shown as new what it was trained on."
     num = seen(folder, images)
-    if num: warn(f'{num} of {len(images)} {images.split} images are pixel for pixel among those '
+    kind = '' if images.split == 'all' else f'{images.split} '
+    if num: warn(f'{num} of {len(images)} {kind}images are pixel for pixel among those '
                  'that the model was trained on')
 
 # %% ../nbs/36_runs.ipynb #36run043
@@ -1015,5 +1016,6 @@ def model_info(
     "Settings and layers of a model as text."
     settings = '\n'.join(f'{k:<18} {v}' for k,v in model.settings.items())
     names = known_classes(data_of(checkpoint)) if model.takes_labels else None
-    if names: settings += f'\n{"classes":<18} ' + ', '.join(f'{i} {c}' for i,c in enumerate(names))
+    if names: settings += f'\n{"classes":<18} ' + ', '.join(f'{i} {shown(c)}'
+                                                           for i,c in enumerate(names))
     return f'{checkpoint}\n\n{settings}\n\n{summary(model)}'
