@@ -185,7 +185,7 @@ OWN_CLASSES = 'folder', 'hub' # sets that say themselves which classes they have
 class DataConfig:
     "Which images, and how they become batches."
     dataset:str='digits'     # digits, mnist, fashion_mnist, kmnist, cifar10, celeba, folder, hub
-    data_root:str|None=None  # Folder of sets or of images; hub: owner/name (default: VAE_NBDEV_DATA)
+    data_root:str|None=None  # Folder of sets, or images; hub: owner/name (default: VAE_NBDEV_DATA)
     image_size:int|None=None # Side of the square images, 8 to 512 pixels (default: the set's own)
     channels:int|None=None   # 1 grey, 3 colour (default: the set's own)
     binarize:str='none'      # Pixels to 0 or 1: none, threshold, or dynamic (drawn anew each epoch)
