@@ -739,8 +739,9 @@ def match_classes(
     where:str,  # Whose they are, for the message
 )->list:        # For each name the number of the class that the model knows by it
     "Match classes by name; one that is not known is an `InputError`."
-    new = [c for c in found if c not in known]
-    if not new: return [list(known).index(c) for c in found]
+    number = {c: i for i,c in enumerate(known)}
+    new = [c for c in found if c not in number]
+    if not new: return [number[c] for c in found]
     raise InputError(f'{where} has the class {shown(new[0], 60)}, which is none of '
                      f'{shown(", ".join(known))}: classes are matched by name')
 
@@ -758,7 +759,7 @@ class _Found:
 
 def _load_found(c, found, splits, bad, progress):
     "Decode what was found, once for all splits, and cut it into them."
-    few = found.dealt['train'] == found.dealt['valid']
+    few = found.dealt['train'] == found.dealt['valid'] == found.dealt['test']
     parts = {s: found.dealt[s][:c.limit] for s in SPLITS}
     if 'all' in splits: # and no other
         names = sum((found.dealt[s] for s in SPLITS[:1 if few else 3]), [])
@@ -796,8 +797,8 @@ def _cut(c, found, s, x, kept):
             if c.classes: raise InputError(f'{y.count(None)} of {len(y)} {s} images of '
                                            f'{found.where} have no label')
             y = None
-    return ImageSet(x, None if y is None else torch.tensor(y), list(classes) if classes else None,
-                    files=kept, root=found.root)
+    if y is None: return ImageSet(x, files=kept, root=found.root)
+    return ImageSet(x, torch.tensor(y), list(classes), files=kept, root=found.root)
 
 def _load_folder(c, splits, download, progress):
     "Splits of any folder of images, by the names of its files; its folders may be classes."
@@ -806,9 +807,10 @@ def _load_folder(c, splits, download, progress):
     names = {p.relative_to(folder).as_posix(): p for p in files}
     classes, why = class_folders(names, 1 if c.classes else 2)
     if c.classes and why: raise InputError(f'{shown(folder)} {why}')
-    labels = {name: name.split('/')[0] for name in names if classes}
-    bad += [(names[f], 'in no class folder') for f,y in labels.items() if y not in classes]
-    names = {f: p for f,p in names.items() if not classes or labels[f] in classes}
+    labels = {f: y if y in classes else None for f in names for y in [f.split('/')[0]]}
+    if c.classes: # what has no class is none of the images
+        bad += [(names[f], 'in no class folder') for f,y in labels.items() if y is None]
+        names = {f: p for f,p in names.items() if labels[f] is not None}
     dealt = split_files(list(names), c.valid_size, c.split_seed)
     key = lambda chosen: _cache_key([names[f] for f in chosen], c.image_size, c.channels, None)
     found = _Found(shown(folder), dealt, names, labels, classes, key, folder)
