@@ -85,6 +85,10 @@ def test_samples_are_shared_by_their_address(page):
     first = samples(5)
     assert first == samples(5) != samples(6)
     assert page.run("return document.querySelector('[data-part=sample] input[type=number]').value") == '6'
+    page.open(page.server + '&seed=6&prior=flow') # the same seed under the flow, read from its own file
+    show(page, 'sample')
+    page.wait("return document.querySelector('[data-part=sample] .summary').textContent.includes('the flow')")
+    assert page.run(PIXELS, '[data-part=sample] canvas') != samples(6)
 
 
 def test_path_and_training_answer(page):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'OWN', 'MIN_SIZE', 'MAX_SIZE', 'MIN_SCALE', 'MAX_SCALE', 'DATASETS',
            'OWN_CLASSES', 'SECTIONS', 'DERIVED', 'FOUND', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices',
-           'check_image_size', 'check_depth', 'check_levels', 'check_side', 'check_shape', 'check_scale',
+           'check_image_size', 'check_depth', 'check_levels', 'check_prior', 'check_side', 'check_shape', 'check_scale',
            'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig', 'TrainConfig', 'Config', 'where_settings_live',
            'with_settings', 'read_value', 'read_fields', 'read_json', 'read_config', 'save_config', 'load_config',
            'comments', 'setting_flags', 'preset']
@@ -36,11 +36,12 @@ CHOICES = dict(
                      'discretized_logistic', 'bce', 'mse', 'l1'),
     scale_mode=('fixed', 'learned', 'per_pixel'),
     encoder_labels=('none', 'channel', 'onehot'),
+    prior=('normal', 'mixture', 'vamp', 'flow'),
     lr_schedule=('constant', 'cosine', 'plateau'),
     beta_schedule=('constant', 'linear', 'cosine', 'cyclical', 'staircase'),
     device=('auto', 'cpu'),
     mixed_precision=('auto', 'no', 'bf16', 'fp16'))
-OWN = 'architecture', 'likelihood_type' # choices that a user may add to
+OWN = 'architecture', 'likelihood_type', 'prior' # choices that a user may add to
 
 def check_choices(
     config # A configuration: each of its fields that is a choice must be one of `CHOICES`
@@ -101,6 +102,19 @@ def check_levels(
     if set(found) <= set(sides) and found == sorted(found): return
     raise InputError(f'lower_levels must have sides {" then ".join(map(str, sides))}, which are '
                      f'those of the maps (depth {config.depth}), got {quoted(text)}')
+
+def check_prior(
+    config # A model's settings, `prior` not normal
+):
+    "Refuse a prior that cannot be trained with this model."
+    if config.latent_side:
+        raise InputError('a prior for codes with a side is fitted afterwards, by vae_fit_prior: '
+                         'leave prior at normal')
+    if config.prior == 'flow' and config.latent_dim < 2:
+        raise InputError('a flow needs a latent_dim of 2 or more: choose prior mixture')
+    if config.prior == 'vamp' and config.encoder_labels != 'none':
+        raise InputError('a vamp prior has no labels, and this encoder needs them: choose '
+                         'prior mixture or flow')
 
 def check_side(
     config # A model's settings, `latent_side` not 0
@@ -241,6 +255,7 @@ class VAEConfig:
     encoder_labels:str='none'       # Labels in the encoder: none, a channel, or onehot channels
     label_factor:float=1.           # Factor on the encoder's label channels
     decoder_labels:bool=False       # Labels enter the decoder, so that a class can be asked for
+    prior:str='normal'              # Trained with the model: mixture, vamp or flow; normal: N(0,I)
 
     def __post_init__(self):
         check_choices(self)
@@ -251,6 +266,7 @@ class VAEConfig:
         check_depth(self.image_size, self.depth if self.architecture == 'conv' else 1)
         check_levels(self)
         if self.latent_side: check_side(self)
+        if self.prior != 'normal': check_prior(self)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
             check_scale(self.scale, self.scale_mode)
         factor = self.label_factor
@@ -277,6 +293,14 @@ class VAEConfig:
     def likelihood_settings(self):
         "What `make_likelihood` needs."
         return self.likelihood_type, self.scale, self.scale_mode, self.num_levels, self.channels
+
+    @property
+    def prior_settings(self):
+        "What `make_prior` needs; the codes of the top level are those it describes."
+        told = self.num_classes if self.decoder_labels and self.prior != 'vamp' else 0
+        image = dict(image_shape=(self.channels, self.image_size, self.image_size))
+        return (dict(kind=self.prior, latent_dim=self.latent_dim, num_classes=told)
+                | (image if self.prior == 'vamp' else {}))
 
     @property
     def takes_labels(self):
@@ -361,6 +385,11 @@ class Config:
     model:VAEConfig=field(default_factory=VAEConfig)     # Networks and likelihood
     train:TrainConfig=field(default_factory=TrainConfig) # Objective, optimiser and length
 
+    def __post_init__(self):
+        if self.train.free_bits and self.model.prior != 'normal':
+            raise InputError(f'free_bits are nats of distance from N(0,1), and prior '
+                             f'{self.model.prior} is another: leave free_bits at 0')
+
 SECTIONS = dict(data=DataConfig, model=VAEConfig, train=TrainConfig)
 
 # %% ../nbs/33_config.ipynb #a5a5130c
@@ -378,6 +407,7 @@ def with_settings(
     **settings     # New values by bare name, as `latent_dim=8`, `dataset='mnist'`
 )->Config:         # A new config; what `DERIVED` names follows from the data
     "Replace settings by name; an unknown name is an `InputError` that offers the nearest."
+    if settings.get('prior', 'normal') != 'normal': settings = dict(free_bits=0.) | settings
     home, new = where_settings_live(), {section: {} for section in SECTIONS}
     for name, value in settings.items():
         new[home[check_choice(name, home, 'setting')]][name] = value

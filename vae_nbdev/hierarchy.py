@@ -166,9 +166,12 @@ def forward(self:HierarchicalVAE,
 )->Bound:                           # In nats per image; with the mean, a pair
     "One-sample estimate of each image's ELBO; `rate_dims` holds the levels one after another."
     x = self.as_input(x)
-    params, mu, logvar, _ = self.draw(x, y, generator, eps)
-    rate_dims = kl_normal_dims(mu, logvar)
+    params, mu, logvar, u = self.draw(x, y, generator, eps)
+    rate_dims, d = kl_normal_dims(mu, logvar), self.config.latent_dim
     distortion, rate = self.likelihood.nll(params, x), rate_dims.sum(1)
+    if self.prior is not None: # a learned prior of the top level: @eq-one-sample
+        top = log_normal(u[:,:d], mu[:,:d], logvar[:,:d]) - self.prior.log_prob_top(u[:,:d], y)
+        rate = top + rate_dims[:,d:].sum(1)
     bound = Bound(-(distortion + rate), distortion, rate, rate_dims)
     return (bound, self.likelihood.mean(params)) if with_recon else bound
 
@@ -262,8 +265,9 @@ def log_weights(self:HierarchicalVAE,
     x = self.as_input(x)
     params, mu, logvar, u = self.draw(x, y, generator, k=k)
     log_px = self.likelihood.log_prob(params, x.repeat(k, 1, 1, 1))
-    zero = u.new_zeros(())
-    return (log_px + log_normal(u, zero, zero) - log_normal(u, mu, logvar)).view(k, len(x))
+    if self.prior is None: log_pu = log_normal(u, *2*[u.new_zeros(())])
+    else: log_pu = self.prior.log_prob(u, None if y is None else y.repeat(k))
+    return (log_px + log_pu - log_normal(u, mu, logvar)).view(k, len(x))
 
 # %% ../nbs/11_hierarchy.ipynb #11hie040
 class LevelSchedule(Callback):
@@ -279,6 +283,9 @@ class LevelSchedule(Callback):
         shapes = getattr(t.model, 'level_shapes', (t.model.latent_shape,))
         self.sizes = [math.prod(s) for s in shapes]
         self.free, self.warmup = (for_levels(v, len(shapes), k) for k,v in self.given.items())
+        if getattr(t.model, 'prior', None) is not None:
+            raise InputError('a LevelSchedule counts nats of distance from N(0,I): train the model '
+                             'with prior normal')
         if t.config.free_bits:
             raise InputError('free_bits of the training and of a LevelSchedule are two prices for '
                              'one thing: leave the first at 0')

@@ -29,14 +29,14 @@ def register(
     check_choice(what, PARTS, 'kind of part')
     if not (isinstance(name, str) and re.fullmatch(r'\w[\w.-]{0,63}', name)):
         raise InputError(f'a part needs a name of letters, digits, - . and _, got {quoted(name)}')
-    if name in BUILT_IN.get(what, PRIOR_NAMES):
+    if name in (PRIOR_NAMES if what == 'prior' else BUILT_IN[what]):
         raise InputError(f'{what} {name} is part of the library: choose another name')
     want = 2 if what == 'architecture' else 1
     if len(classes) != want or not all(map(callable, classes)):
         raise InputError(f'{what} {name} needs {want} class{"es" if want > 1 else ""}'
                          f'{": an encoder and a decoder" if want > 1 else ""}')
     PARTS[what][name] = classes if want > 1 else classes[0]
-    if what in BUILT_IN: CHOICES[what] = BUILT_IN[what] + tuple(PARTS[what])
+    CHOICES[what] = BUILT_IN[what] + tuple(PARTS[what])
 
 # %% ../nbs/45_own.ipynb #46own031
 def shapes_of(

@@ -22,7 +22,7 @@ from .data import Batches
 from .device import TrainingError
 from .elbo import log_normal, reparameterize
 from .evaluate import evaluating, mean_error
-from .loss import full_precision, noise
+from .loss import full_precision, no_autocast, noise
 from .parts import PARTS
 from .weights import check_header, load_weights, read_notes, save_weights
 
@@ -40,6 +40,7 @@ class Prior(nn.Module):
         check_range(num_classes, 'num_classes', 0, 2**16)
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.latent_shape = (latent_dim,) # of one code; a prior for codes with a side has its own
+        self.rest = 0 # further numbers of a code, of lower levels, which stay N(0,I)
         self.register_buffer('mean', torch.zeros(latent_dim))
         self.register_buffer('std', torch.ones(latent_dim))
 
@@ -52,9 +53,19 @@ class Prior(nn.Module):
             shape = ', '.join(map(str, self.latent_shape))
             raise InputError(f'this prior is for codes of shape (n, {shape}), '
                              f'got {tuple(z.shape)}')
-        u = (full_precision(z) - self.mean)/self.std
-        volume = self.std.log().expand(self.latent_shape).sum()
-        return self.log_prob_unit(u, self.one_hot(y, len(z))) - volume
+        if not self.rest: return self.log_prob_top(z, y)
+        top, below = full_precision(z).split([self.latent_dim, self.rest], 1)
+        return self.log_prob_top(top, y) + log_normal(below, *2*[below.new_zeros(())])
+
+    def log_prob_top(self,
+        z:Tensor,      # The numbers that it describes, `(n, latent_dim)`
+        y:Tensor=None, # Labels, `(n,)`
+    )->Tensor:         # Nats, `(n,)`
+        "Log density without the numbers of lower levels; in full precision, whatever surrounds it."
+        with no_autocast(z.device):
+            u = (full_precision(z) - self.mean)/self.std
+            volume = self.std.log().expand(u.shape[1:]).sum()
+            return self.log_prob_unit(u, self.one_hot(y, len(z))) - volume
 
     @torch.no_grad()
     def sample(self,
@@ -66,7 +77,10 @@ class Prior(nn.Module):
         "Draw codes."
         check_range(n, 'n', 1)
         eps = temperature*noise(self.mean.new_empty(n, *self.latent_shape), generator, torch.randn)
-        return self.mean + self.std*self.from_noise(eps, self.one_hot(y, n), generator)
+        below = eps[:,self.latent_dim:] if self.rest else None
+        if self.rest: eps = eps[:,:self.latent_dim]
+        z = self.mean + self.std*self.from_noise(eps, self.one_hot(y, n), generator)
+        return torch.cat([z, below], 1) if self.rest else z
 
 # %% ../nbs/10_priors.ipynb #10pri011
 @patch
@@ -110,14 +124,15 @@ def attach(self:Prior,
     model, # The model whose codes it describes
 )->Prior:  # The same prior
     "Refuse a model whose codes this prior cannot be for."
-    if len(getattr(model, 'level_shapes', ())) > 1:
-        raise InputError('this model has several levels and learns the priors of the lower ones '
-                         'itself: a prior can be fitted to a model of one level')
-    shape = tuple(model.latent_shape)
-    if shape != tuple(self.latent_shape):
-        own = 'latents in a row' if len(self.latent_shape) == 1 else 'latents with a side'
-        hint = ': latent_flow is for these' if len(shape) == 3 and own.endswith('row') else ''
-        raise InputError(f'this prior is for {self.latent_dim} {own}, the model has '
+    shape, *lower = getattr(model, 'level_shapes', (tuple(model.latent_shape),))
+    own = tuple(self.latent_shape) if not self.rest else (self.latent_dim,)
+    if tuple(shape) == own and lower:
+        self.rest = sum(map(math.prod, lower))
+        self.latent_shape = (self.latent_dim + self.rest,)
+    elif tuple(shape) != own:
+        what = 'latents in a row' if len(own) == 1 else 'latents with a side'
+        hint = ': latent_flow is for these' if len(shape) == 3 and what.endswith('row') else ''
+        raise InputError(f'this prior is for {self.latent_dim} {what}, the model has '
                          f'codes of shape {shape}{hint}')
     k = getattr(model, 'num_classes', 0)
     if self.num_classes not in (0, k):
@@ -147,6 +162,11 @@ def settings(self:Prior):
     "Plain values that a prior of this shape is made from."
     own = {name: getattr(self, name) for name in self.own}
     return dict(kind=self.kind, latent_dim=self.latent_dim, num_classes=self.num_classes) | own
+
+@patch(as_prop=True)
+def must_start(self:Prior):
+    "Must it see some codes before its first step? A flow need not: untrained it is N(0,I)."
+    return False
 
 Prior.own = () # names of further settings
 
@@ -206,6 +226,9 @@ def start(self:MixturePrior, z:Tensor, x:Tensor, generator:torch.Generator):
     self.means.data.copy_(0.5*(z[rows] - self.mean)/self.std)
     self.log_diag.data.fill_(-0.5*math.log(0.75))
 
+@patch(as_prop=True)
+def must_start(self:MixturePrior): return bool((self.means == 0).all()) # all alike, and would stay so
+
 # %% ../nbs/10_priors.ipynb #10pri025
 class VampPrior(Prior):
     "A mixture of posteriors of learned pseudo-inputs, from the model's own encoder (@eq-vamp)."
@@ -219,14 +242,16 @@ class VampPrior(Prior):
         super().__init__(latent_dim)
         check_range(num_components, 'num_components', 1, 2**16)
         if num_classes: raise InputError('a VampPrior is told no labels: choose another prior')
-        self.num_components, self.image_shape, self.encode = num_components, image_shape, None
+        self.num_components, self.image_shape = num_components, tuple(image_shape)
+        self.encode = None
         self.logits = nn.Parameter(torch.zeros(num_components, *image_shape))
 
     def components(self)->tuple: # Means and log-variances, each `(num_components, latent_dim)`
         "The posteriors of the pseudo-inputs."
         if self.encode is None:
             raise InputError('a VampPrior needs its model: prior.attach(model)')
-        return self.encode((10*self.logits).sigmoid()) # ten: larger steps than a network's
+        found = self.encode((10*self.logits).sigmoid()) # ten: larger steps than a network's
+        return tuple(t[:,:self.latent_dim] for t in found)
 
     def log_prob_unit(self, u:Tensor, y:Tensor)->Tensor:
         mu, logvar = map(full_precision, self.components())
@@ -260,6 +285,9 @@ def start(self:VampPrior, z:Tensor, x:Tensor, generator:torch.Generator):
     rows = torch.randint(len(x), (self.num_components,), generator=generator,
                          device=generator.device).to(x.device)
     self.logits.data.copy_(x[rows].clamp(0.02, 0.98).logit()/10)
+
+@patch(as_prop=True)
+def must_start(self:VampPrior): return bool((self.logits == 0).all())
 
 # %% ../nbs/10_priors.ipynb #10pri030
 class Coupling(nn.Module):
@@ -525,7 +553,8 @@ def start_prior(
         xs.append(x.to(model.device))
         if sum(map(len, zs)) >= FIRST_CODES: break
     if sum(map(len, zs)) < 2: raise InputError('a prior is fitted to 2 or more codes')
-    prior.start(torch.cat(zs), torch.cat(xs), generator)
+    z = torch.cat(zs)
+    prior.start(z[:,:prior.latent_dim] if prior.rest else z, torch.cat(xs), generator)
 
 def prior_step(
     prior:Prior,               # Prior to fit
@@ -651,6 +680,7 @@ def use_prior(
         return model
     path = prior_path(weights, name)
     if not path.is_file():
+        if getattr(model.prior, 'kind', None) == name: return model # the one it was trained with
         raise InputError(f'there is no prior at {shown(path)}: vae_fit_prior fits one')
     model.prior = load_prior(path, model)
     return model

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from .config import TrainConfig
 from .core import InputError
 from .data import Batches
-from .device import Place, TrainingError, out_of_memory
+from .device import Place, TrainingError, on_device, out_of_memory
 from .loss import beta_at, free_bits
 from .parts import Stream
 from .vae import VAE, Bound
@@ -104,11 +104,16 @@ class Trainer:
     ):
         if config.feature_weight and distance is None:
             raise InputError('feature_weight weighs a feature distance: give the trainer one')
+        if config.free_bits and getattr(model, 'prior', None) is not None:
+            raise InputError('free_bits are nats of distance from N(0,1), and this model has a '
+                             'prior of its own: leave them at 0')
         self.config, self.place = config, Place(config, folder)
         self.accelerator, self.device = self.place.accelerator, self.place.device
         self.main, self.callbacks = self.place.main, listeners(callbacks, self.place)
         self.model = self.place.put(model)
         self.train, self.valid = self.place.cut(train), self.place.cut(valid)
+        if hasattr(model, 'start_prior'): # the same for each process
+            model.start_prior(on_device(self.train, self.device), config.seed)
         self.distance = distance.to(self.device) if config.feature_weight else None
         self.optimizer = make_optimizer(self.model, config)
         self.plateau = ReduceLROnPlateau( # any gain counts: 0.9999 of a negative loss is worse

@@ -75,6 +75,7 @@ class VAE(nn.Module, PyTorchModelHubMixin):
         self.config, self.likelihood = config, make_likelihood(*config.likelihood_settings)
         self.encoder, self.decoder = build_networks(config, self.likelihood.params_per_channel)
         self.register_module('prior', None) # None: N(0,I)
+        if config.prior != 'normal': self.add_prior(config.prior_settings, 'prior')
 
     @property
     def device(self):
@@ -346,6 +347,16 @@ def add_prior(self:VAE,
     "Give the model a prior of this shape ([chapter 10](10_priors.ipynb)); its weights follow."
     from vae_nbdev.priors import read_prior # needs this module
     self.prior = read_prior(settings, what).attach(self)
+
+@patch
+def start_prior(self:VAE,
+    batches,    # Pairs `(x, y)` of images and labels
+    seed:int=0, # Seed of the codes that are drawn
+):
+    "Before a training: show some codes to a prior that cannot start without."
+    if not getattr(self.prior, 'must_start', False): return
+    from vae_nbdev.priors import start_prior # needs this module
+    start_prior(self, self.prior, batches, torch.Generator(self.device).manual_seed(seed))
 
 @patch
 def save_pretrained(self:VAE,

@@ -326,7 +326,8 @@ function movePart(root, client) {
   const show = newest(root, async () => {
     const r = await client.ask('decode', {z, y: labelOf(config), draw, seed})
     paint(image, r.image, config)
-    line.textContent = `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`
+    line.textContent = config.prior === 'flow' ? `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the model’s prior, a flow.`
+      : `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`
   })
   const update = () => show().catch(e => fail(root, e))
   const put = values => { z.set(values); sliders.forEach(([d, s]) => s.set(z[d])); update() }
@@ -354,7 +355,10 @@ function movePart(root, client) {
   root.append(
     el('div', {class: 'side'}, figure(image, 'the decoder’s picture'), el('div', {},
       el('div', {class: 'controls'}, button('Back to the drawing', () => { stop(); if (shared.code) put(shared.code.mu) }),
-        button('A draw from the prior', () => { stop(); const r = normals(seed = Date.now()); put(z.map(r)) }), walk, mode.box),
+        button('A draw from the prior', () => {
+          stop(); seed = Date.now()
+          client.ask('code', {seed, y: labelOf(config)}).then(put).catch(e => fail(root, e))
+        }), config.prior === 'flow' ? '' : walk, mode.box),
       line, first, n > 8 ? el('details', {}, el('summary', {}, `the other ${Math.min(n, 128) - 8}, of lower rate`), rest) : '')))
   if (config.decoder_labels) {
     const label = choice('label', labels(config), shared.y, v => { shared.y = +v; update() })
@@ -387,18 +391,22 @@ function samplePart(root, client) {
   let temperature = query.has('temperature') && +query.get('temperature') >= 0 && +query.get('temperature') <= 1.5 ? +query.get('temperature') : 1
   const twin = !config.decoder_labels && shared.folder === 'mnist' ? 'mnist-labels' : null
   const classes = config.decoder_labels ? config.num_classes : twin ? 10 : 0
+  const flows = config.prior === 'flow' || !config.decoder_labels // could there be a flow?
+  let prior = flows && (query.get('prior') ?? config.prior) === 'flow' ? 'flow' : 'normal'
   let y = classes && query.has('class') && +query.get('class') < classes ? query.get('class') : config.decoder_labels ? '0' : ''
   const grid = picture(S, 'Sixty-four samples', 8, 8), state = el('p', {class: 'summary', 'aria-live': 'polite'})
   const show = newest(root, async () => {
-    const by = y !== '' && twin ? await model(twin) : client, start = performance.now()
-    await by.ask('sample', {n, seed, temperature, y: y === '' ? undefined : +y}, ({i, image}) =>
+    const told = y !== '' && twin, by = told ? await model(twin) : client, start = performance.now(), from = told ? 'normal' : prior
+    await by.ask('sample', {n, seed, temperature, prior: from, folder: shared.folder, base: HERE, y: y === '' ? undefined : +y}, ({i, image}) =>
       paint(grid, image, by.config, i%8*(S + 1), Math.floor(i/8)*(S + 1)))
-    state.textContent = `${n} means of p(x|z), z from N(0, ${temperature.toFixed(2)}²·I), seed ${seed}, in ${((performance.now() - start)/1000).toFixed(2)} s.`
+    const where = from === 'flow' ? `the flow at temperature ${temperature.toFixed(2)}` : `N(0, ${temperature.toFixed(2)}²·I)`
+    state.textContent = `${n} means of p(x|z), z from ${where}, seed ${seed}, in ${((performance.now() - start)/1000).toFixed(2)} s.`
   })
   const update = () => {
     const q = new URLSearchParams(location.search)
     q.set('seed', seed); q.set('temperature', temperature)
     y === '' ? q.delete('class') : q.set('class', y)
+    prior === config.prior ? q.delete('prior') : q.set('prior', prior)
     history.replaceState(null, '', `${location.pathname}?${q}${location.hash}`)
     show().catch(e => fail(root, e))
   }
@@ -413,10 +421,12 @@ function samplePart(root, client) {
   root.append(el('div', {class: 'side'}, figure(grid, 'sixty-four at a time'), el('div', {},
     el('div', {class: 'controls'}, el('span', {class: 'field'}, el('label', {for: id}, 'seed'), number),
       button('Next seed', () => { seed = (seed + 1)%2**32; number.value = seed; update() }),
+      flows ? choice('prior', [['normal', 'N(0,I)'], ['flow', 'a flow']], prior, v => { prior = v; update() }).box : '',
       classes ? choice('class', options, y, v => { y = v; update() }).box : '', copy),
     warm.row,
-    el('p', {class: 'note'}, twin ? 'At temperature 1, z comes from the prior N(0,I); below 1 from nearer to its middle. A class loads a second model, which was told the label of each image (1.1 MB).'
-      : 'At temperature 1, z comes from the prior N(0,I); below 1 from nearer to its middle.'), state)))
+    el('p', {class: 'note'}, 'At temperature 1, z comes from the prior; below 1 from nearer to its middle.',
+      flows ? ' The flow knows where the codes of real images are (chapter 10)' + (config.prior === 'flow' ? '.' : '; it is a file beside the model (0.5 MB).') : '',
+      twin ? ' A class loads a second model, which was told the label of each image (1.1 MB), and has N(0,I).' : ''), state)))
   show().catch(e => fail(root, e))
 }
 

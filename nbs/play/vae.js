@@ -22,23 +22,27 @@ export const CHOICES = {
   likelihood_type: ['bernoulli', 'continuous_bernoulli', 'gaussian', 'laplace', 'discretized_logistic', 'bce', 'mse', 'l1'],
   scale_mode: ['fixed', 'learned', 'per_pixel'],
   encoder_labels: ['none', 'channel', 'onehot'],
+  prior: ['normal', 'flow'], // the library also has mixture and vamp
 }
 
 export const DEFAULTS = { // of VAEConfig
   image_size: 8, channels: 1, latent_dim: 16, lower_levels: '', latent_side: 0, architecture: 'conv', width: 32, depth: 2, num_blocks: 1, block_stages: 'last',
   downsample: 'stride', upsample: 'transpose', norm: 'none', activation: 'relu', likelihood_type: 'bernoulli', scale: 1,
   scale_mode: 'fixed', num_levels: 256, num_classes: 0, encoder_labels: 'none', label_factor: 1, decoder_labels: false,
+  prior: 'normal',
 }
 
 const SIZES = {image_size: [8, 512], channels: [1, 64], latent_dim: [1, 16384], width: [1, 8192], depth: [1, 64], num_blocks: [0, 64],
   num_levels: [2, 65536], num_classes: [0, 10000]}
 
+function sectionsOf(text) {
+  try { return typeof text === 'string' ? JSON.parse(text) : text }
+  catch { throw new InputError('config.json is not JSON') }
+}
+
 // Read the section `model` of config.json; whatever this module cannot run is an InputError that names it.
 export function readConfig(text) {
-  let sections
-  try { sections = typeof text === 'string' ? JSON.parse(text) : text }
-  catch { throw new InputError('config.json is not JSON') }
-  const given = sections?.model
+  const given = sectionsOf(text)?.model
   if (typeof given !== 'object' || given === null) throw new InputError('config.json has no section "model"')
   for (const name in given)
     if (!(name in DEFAULTS)) throw new InputError(`this page cannot run the model: its setting ${quoted(name)} is not one that it knows`)
@@ -473,6 +477,96 @@ function buildLikelihood(fill, {likelihood_type: type, scale, scale_mode: mode, 
   return {...one, perChannel: 2, logScale: (params, k) => boundLogScale(params[params.length/2 + k] + start)}
 }
 
+// ── A learned prior: affine couplings, from codes to noise and back (chapter 10) ──────────────────────────────────────────────────────
+// Which numbers of a code stay and which move was drawn with Python's random numbers, and no file repeats it; so they are made here too.
+
+export function pythonRandom(seed) { // random.Random(seed).random, for a whole seed below 2^32: the Mersenne Twister
+  const N = 624, s = new Uint32Array(N), mix = i => s[i - 1] ^ s[i - 1] >>> 30
+  s[0] = 19650218
+  for (let i = 1; i < N; i++) s[i] = Math.imul(1812433253, mix(i)) + i
+  let i = 1
+  const stir = (times, f) => { for (let k = 0; k < times; k++) { s[i] = f(); if (++i === N) { s[0] = s[N - 1]; i = 1 } } }
+  stir(N, () => (s[i] ^ Math.imul(mix(i), 1664525)) + seed)
+  stir(N - 1, () => (s[i] ^ Math.imul(mix(i), 1566083941)) - i)
+  s[0] = 0x80000000
+  let at = N
+  const next = () => {
+    if (at === N) for (at = 0; at < N; at++) {
+      const y = s[at] & 0x80000000 | s[(at + 1)%N] & 0x7fffffff
+      s[at] = s[(at + 397)%N] ^ y >>> 1 ^ (y & 1 ? 0x9908b0df : 0)
+    }
+    if (at === N) at = 0
+    let y = s[at++]
+    y ^= y >>> 11; y ^= y << 7 & 0x9d2c5680; y ^= y << 15 & 0xefc60000
+    return (y ^ y >>> 18) >>> 0
+  }
+  return () => ((next() >>> 5)*67108864 + (next() >>> 6))/9007199254740992
+}
+
+// For each coupling the numbers that stay and those that move: random halves, and each second one moves what the one before it kept.
+export function halves(d, layers) {
+  return Array.from({length: layers}, (_, i) => {
+    const chance = pythonRandom(i >> 1), keys = Array.from({length: d}, chance), up = (a, b) => a - b
+    const order = keys.map((_, j) => j).sort((a, b) => keys[a] - keys[b] || a - b), half = Math.floor(d/2)
+    const a = order.slice(0, half).sort(up), b = order.slice(half).sort(up)
+    return i%2 ? [a, b] : [b, a]
+  })
+}
+
+export class FlowPrior {
+  constructor(fill, settings, latentDim, at = '') { // the tensors; what config.json or the file's notes say of it; `prior.` in a model's file
+    const {kind, latent_dim: d, num_classes: k = 0, num_layers: n = 12, width = 128} = settings ?? {}
+    if (kind !== 'flow') throw new InputError(`this page cannot run the prior: its kind is ${quoted(kind)}, and it knows flow`)
+    if (d !== latentDim) throw new InputError(`this prior is for codes of ${quoted(d)} numbers, the model has ${latentDim}`)
+    for (const [name, v] of Object.entries({num_classes: k, num_layers: n, width}))
+      if (!Number.isInteger(v) || v < 0 || v > 2**16) throw new InputError(`the prior: ${name} must be a whole number, got ${quoted(v)}`)
+    this.numClasses = k
+    this.mean = fill.take(at + 'mean', d).data
+    this.std = fill.take(at + 'std', d).data
+    this.layers = halves(d, n).map(([keep, change], i) => {
+      const name = `${at}layers.${i}.net.`, relu = activate('relu')
+      const net = chain([linear(...fill.pair(name + 0, width, keep.length + k)), relu, linear(...fill.pair(name + 2, width, width)), relu,
+        linear(...fill.pair(name + 4, 2*change.length, width))])
+      return {change, net: (u, y) => net(map(keep.length + k, 1, Float64Array.from([...keep.map(j => u[j]), ...y]))).data}
+    })
+  }
+
+  label(y) {
+    const k = this.numClasses
+    if (k && !(Number.isInteger(y) && y >= 0 && y < k)) throw new InputError(`this prior is told the class: give a label, 0 to ${k - 1}`)
+    return Array.from({length: k}, (_, i) => +(i === y))
+  }
+
+  // log p(z), in nats: the noise's density and the change of volume on the way to it
+  logProb(z, y) {
+    const u = Float64Array.from(z, (v, j) => (v - this.mean[j])/this.std[j]), rows = this.label(y)
+    let volume = -this.std.reduce((sum, v) => sum + Math.log(v), 0)
+    for (const {change, net} of this.layers) {
+      const out = net(u, rows), m = change.length
+      change.forEach((j, i) => { const s = 2*Math.tanh(out[m + i]/2); u[j] = (u[j] - out[i])*Math.exp(-s); volume -= s })
+    }
+    return logPrior(u) + volume
+  }
+
+  // From noise to a code
+  fromNoise(eps, y) {
+    const u = Float64Array.from(eps), rows = this.label(y)
+    for (const {change, net} of [...this.layers].reverse()) {
+      const out = net(u, rows), m = change.length
+      change.forEach((j, i) => { u[j] = u[j]*Math.exp(2*Math.tanh(out[m + i]/2)) + out[i] })
+    }
+    return u.map((v, j) => this.mean[j] + this.std[j]*v)
+  }
+}
+
+// A prior that vae_fit_prior has written, `prior_flow.safetensors`, for this model
+export function readPrior(buffer, vae) {
+  const {tensors, notes} = readSafetensors(buffer), fill = new Filler(tensors)
+  const prior = new FlowPrior(fill, notes.prior, vae.config.latent_dim)
+  fill.done()
+  return prior
+}
+
 // ── The VAE ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export class VAE {
@@ -487,8 +581,12 @@ export class VAE {
     this.likelihood = buildLikelihood(fill, c)
     this.encoder = buildEncoder(fill, c, c.channels + {none: 0, channel: 1, onehot: c.num_classes}[c.encoder_labels])
     this.decoder = buildDecoder(fill, c, c.latent_dim + (c.decoder_labels ? c.num_classes : 0), c.channels*this.likelihood.perChannel)
+    this.prior = c.prior === 'normal' ? null : new FlowPrior(fill, sectionsOf(config).prior, c.latent_dim, 'prior.') // null: N(0,I)
     fill.done()
   }
+
+  // Density of a code under the model's prior, in nats
+  logPrior(z, y) { return this.prior ? this.prior.logProb(z, y) : logPrior(z) }
 
   get takesLabels() { return this.config.decoder_labels || this.config.encoder_labels !== 'none' }
 
@@ -551,7 +649,9 @@ export class VAE {
   bound(x, {y, eps, code = this.encode(x, y)}) {
     const {mu, logvar} = code, rateDims = mu.map((m, i) => 0.5*(m*m + Math.exp(logvar[i]) - 1 - logvar[i]))
     const z = mu.map((m, i) => m + Math.exp(0.5*logvar[i])*eps[i])
-    const params = this.decode(z, y), distortion = -this.logProb(params, x), rate = rateDims.reduce((a, b) => a + b, 0)
+    const params = this.decode(z, y), distortion = -this.logProb(params, x)
+    // under N(0,I) exact; under a learned prior log q(z|x) - log p(z), at this z
+    const rate = this.prior ? logPrior(eps) - 0.5*logvar.reduce((a, b) => a + b, 0) - this.prior.logProb(z, y) : rateDims.reduce((a, b) => a + b, 0)
     return {elbo: -(distortion + rate), distortion, rate, rateDims, mu, logvar, z, params}
   }
 }
@@ -559,17 +659,22 @@ export class VAE {
 // Density of a code under the prior N(0,I), in nats
 export const logPrior = z => z.reduce((s, v) => s - 0.5*v*v - 0.5*Math.log(2*Math.PI), 0)
 
-// Load a model from the address of a folder.
+async function fetched(name, folder, base) {
+  const url = new URL(name, new URL(folder.replace(/\/*$/, '/'), base ?? globalThis.location?.href))
+  let answer
+  try { answer = await fetch(url) } catch { throw new InputError(`${url} cannot be reached`) }
+  if (!answer.ok) throw new InputError(`${url} is not there (status ${answer.status})`)
+  return answer
+}
+
+// Load a model from the address of a folder; and a prior that lies beside it.
 export async function loadVAE(folder, base) {
-  const root = new URL(folder.replace(/\/*$/, '/'), base ?? globalThis.location?.href)
-  const get = async name => {
-    let answer
-    try { answer = await fetch(new URL(name, root)) } catch { throw new InputError(`${new URL(name, root)} cannot be reached`) }
-    if (!answer.ok) throw new InputError(`${new URL(name, root)} is not there (status ${answer.status})`)
-    return answer
-  }
-  const [config, weights] = await Promise.all([get('config.json').then(a => a.text()), get('model.safetensors').then(a => a.arrayBuffer())])
+  const [config, weights] = await Promise.all([fetched('config.json', folder, base).then(a => a.text()),
+    fetched('model.safetensors', folder, base).then(a => a.arrayBuffer())])
   return new VAE(config, readSafetensors(weights))
+}
+export async function loadPrior(vae, folder, base) {
+  return readPrior(await (await fetched('prior_flow.safetensors', folder, base)).arrayBuffer(), vae)
 }
 
 // ── Noise by a seed ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────

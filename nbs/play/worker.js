@@ -1,9 +1,9 @@
 // Computes beside the page, so that the page never waits. A request is `{id, op, args}`; the answer `{id, result}` or `{id, error}`,
 // and before it any number of `{id, part}`.
-import {loadVAE, logPrior, Random} from './vae.js'
+import {loadPrior, loadVAE, Random} from './vae.js'
 import {Trainer} from './train.js'
 
-let vae, training = null
+let vae, beside = null, training = null // beside: a prior that lies beside the model
 const mean = v => v.reduce((a, b) => a + b, 0)/v.length
 const plain = image => Float32Array.from(image, v => Math.min(Math.max(v, 0), 1)) // to show
 
@@ -19,19 +19,26 @@ const OPS = {
     const all = Array.from({length: k}, () => vae.bound(seen, {y, eps: random.normals(n), code}))
     const distortions = all.map(b => b.distortion), d = mean(distortions)
     const error = k > 1 ? Math.sqrt(mean(distortions.map(v => (v - d)**2))/(k - 1)) : null
-    const {rate, rateDims, mu, logvar, params} = all[0]
+    const {rateDims, mu, logvar, params} = all[0], rate = mean(all.map(b => b.rate)) // one number under N(0,I)
     return {rate, rateDims, mu, logvar, distortion: d, elbo: -(d + rate), error, k, seen: plain(seen), recon: plain(vae.mean(params))}
   },
 
   decode({z, y, draw, seed}) {
     const params = vae.decode(z, y)
-    return {image: plain(draw ? vae.draw(params, new Random(seed)) : vae.mean(params)), logPrior: logPrior(z)}
+    return {image: plain(draw ? vae.draw(params, new Random(seed)) : vae.mean(params)), logPrior: vae.logPrior(z, y)}
   },
 
-  async sample({n, y, temperature, seed}, tell) {
-    const random = new Random(seed)
+  // A code from the model's prior
+  code({seed, y}) {
+    const eps = new Random(seed).normals(vae.config.latent_dim)
+    return vae.prior ? vae.prior.fromNoise(eps, y) : eps
+  },
+
+  // Means of p(x|z); z from N(0,I), or from the flow that the model was trained with or that lies beside it
+  async sample({n, y, temperature, seed, prior, folder, base}, tell) {
+    const random = new Random(seed), flow = prior === 'flow' ? vae.prior ?? (beside ??= await loadPrior(vae, folder, base)) : null
     for (let i = 0; i < n; i++) {
-      const z = random.normals(vae.config.latent_dim).map(v => temperature*v)
+      const eps = random.normals(vae.config.latent_dim).map(v => temperature*v), z = flow ? flow.fromNoise(eps, y) : eps
       tell({i, image: plain(vae.mean(vae.decode(z, y)))})
       if (i%4 === 3) await new Promise(done => setTimeout(done)) // lets a slider in between
     }
@@ -43,7 +50,7 @@ const OPS = {
     return codes.map(z => {
       const image = vae.mean(vae.decode(z, y)), x = vae.fit(image), code = vae.encode(x, y), random = new Random(seed)
       const elbos = Array.from({length: k}, () => vae.bound(x, {y, eps: random.normals(z.length), code}).elbo)
-      return {image: plain(image), elbo: mean(elbos), logPrior: logPrior(z)}
+      return {image: plain(image), elbo: mean(elbos), logPrior: vae.logPrior(z, y)}
     })
   },
 
