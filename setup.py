@@ -35,6 +35,6 @@ setup(
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
     package_data={cfg['lib_name']: ['pretrained/*/*', 'py.typed']},
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('bench', 'bytes', 'course', 'dev', 'export', 'metrics', 'track')},
+    extras_require={name: shlex.split(cfg[f'{name}_requirements']) for name in ('bench', 'bytes', 'course', 'dev', 'export', 'hub', 'metrics', 'track')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     cmdclass=dict(build_py=BuildWithExtras), zip_safe=False)

@@ -12,9 +12,9 @@ from pathlib import Path
 from . import __version__
 from .commands import (vae_compare, vae_compress, vae_decompress, vae_doctor,
                                 vae_encode, vae_export, vae_fit_prior, vae_play)
-from .config import comments, setting_flags
-from .core import (InputError, check_range, no_display, quoted, safe_output, speaks,
-                            user_path, write_whole)
+from .config import SPLITS, comments, setting_flags
+from .core import (InputError, check_choice, check_range, no_display, quoted,
+                            safe_output, speaks, user_path, write_whole)
 
 # %% ../nbs/37_cli.ipynb #1e9b04fe
 WAIT = 5 # Seconds
@@ -139,11 +139,10 @@ def vae_train(
     if reset_optimizer and not resume:
         raise InputError('--reset_optimizer changes a run that goes on: it needs --resume')
     folder, start, data = Path(runs)/R.check_name(run_name), None, None
-    if settings.get('data_root'): # the run is read from other folders later
-        settings['data_root'] = str(user_path(settings['data_root'], 'data_root').absolute())
     if init_from is not None: start, data = R.VAE.from_pretrained(init_from), R.data_of(init_from)
     if resume: config = R.resumed_config(folder, preset, settings)
     else: config = R.new_config(preset, settings, start, data)
+    config = R.settled(config) # it is read from other folders later
     R.warn_of_schedule(config.train)
     trainer = R.train_run(config, folder, overwrite, resume, start, reset_optimizer, draw=True)
     if trainer.main: print(R.report(trainer, folder))
@@ -171,7 +170,7 @@ def vae_generate(
     grid_size:int=None,            # Images in a row, or steps of a walk (default: 8 or the classes)
     sampler:str='prior',           # prior, class, weighted, aggregate, gmm, interpolate, traverse …
     temperature:float=1.,          # prior, class: standard deviation of z; 1: that of the prior
-    labels:str=None,               # Classes to ask for, e.g. 7 or 0,1,2; repeated to fill the grid
+    labels:str=None,               # Classes by number or name, e.g. 7 or 0,1,2; they fill the grid
     batch:int=None,                # weighted: images averaged into one (default: 5, or the weights)
     weights:str=None,              # weighted: their weights, e.g. 0.5,0.3,0.2 (default: equal)
     components:int=10,             # gmm: Gaussians in the mixture
@@ -181,25 +180,28 @@ def vae_generate(
     extent:float=3.,               # traverse, grid: values from minus this to plus this
     dataset:str=None,              # Images that samplers and walks look at (default: the run's)
     data_root:str=None,            # Where they are (default: as in the run)
+    split:str=None,                # train, valid, test or all (default: train; for walks, valid)
     seed:int=0,                    # Seed of z
     prior:str=None,                # A prior that vae_fit_prior made, e.g. flow; normal: N(0,I)
     info_only:bool=False,          # Only print settings, layers, shapes and parameter counts
 ):
     "Draw images from a trained VAE."
     from vae_nbdev import runs as R
-    labels, output_path = numbers(labels, 'labels'), R.png_path(output_path)
+    output_path, asked = R.png_path(output_path), labels is not None or sampler == 'class'
+    checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else 'mnist')
+    if labels is not None:
+        labels = R.label_numbers(labels, R.known_classes(R.data_of(checkpoint)))
+    if split is not None: check_choice(split, (*SPLITS, 'all'), 'split')
     if grid_size is not None: check_range(grid_size, 'grid_size', 1)
     d = R.Draw(sampler, num_samples, temperature, labels, batch, numbers(weights, 'weights', float),
                components, numbers(images, 'images'), path, numbers(dims, 'dims'), extent,
                grid_size or 8, seed)
-    asked = labels is not None or sampler == 'class'
-    checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else 'mnist')
     model = R.load_model(checkpoint, prior)
     if info_only: return print(R.model_info(model, name))
     in_turn = model.class_labels and labels is None and sampler in (
         'prior', 'class', 'weighted', 'gmm')
     ncol = grid_size or (model.num_classes if in_turn else 8)
-    look = lambda split: R.posterior(checkpoint, model, dataset, data_root, split)
+    look = lambda usual: R.posterior(checkpoint, model, dataset, data_root, split or usual)
     n, where = R.draw_images(model, d, look, output_path, ncol, separate)
     print(f'{n} images in {where}')
 
@@ -211,7 +213,7 @@ def vae_reconstruct(
     grid_size:int=8,                       # Images in a row
     dataset:str=None,                      # Data set of the images (default: the run's)
     data_root:str=None,                    # Where it is (default: as in the run)
-    split:str='test',                      # train, valid or test
+    split:str='test',                      # train, valid, test or all
     seed:int=0,                            # Seed of z, and of dynamic binarisation
 ):
     "Draw images above their reconstructions."
@@ -230,7 +232,7 @@ def vae_evaluate(
     checkpoint_path:str=None,        # Run, weights file, or shipped model (default: mnist)
     dataset:str=None,                # Data set to measure on (default: the run's)
     data_root:str=None,              # Where it is (default: as in the run)
-    split:str='test',                # train, valid or test
+    split:str='test',                # train, valid, test or all
     num_importance_samples:int=1000, # Draws of z for each image in the estimate of the NLL
     limit:int=None,                  # At most this many images
     binarize:str=None,               # none, threshold or dynamic (default: as in the run)

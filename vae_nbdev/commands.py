@@ -65,7 +65,7 @@ def vae_compress(
     output_path:str,          # File to write, NAME.vae
     checkpoint_path:str=None, # Run, weights file, or shipped model (default: mnist)
     data_root:str=None,       # Where the data set is (default: VAE_NBDEV_DATA)
-    split:str='test',         # train, valid or test, for a data set; of a folder, all images
+    split:str='test',         # train, valid, test or all, for a data set; of a folder, all images
     limit:int=None,           # At most this many images
     binarize:str=None,        # none, threshold or dynamic (default: as in the run; folder: none)
     convert:bool=False,       # Folder: resize and recolour images that do not fit, with loss

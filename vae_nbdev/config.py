@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'BINARIZE', 'TRACKERS', 'CHOICES', 'OWN', 'MIN_SIZE', 'MAX_SIZE', 'MIN_SCALE', 'MAX_SCALE', 'DATASETS',
-           'SECTIONS', 'DERIVED', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices', 'check_image_size',
-           'check_depth', 'check_levels', 'check_prior', 'check_side', 'check_shape', 'check_scale', 'check_number',
-           'DatasetSpec', 'DataConfig', 'VAEConfig', 'TrainConfig', 'Config', 'where_settings_live', 'with_settings',
-           'read_value', 'read_fields', 'read_json', 'read_config', 'save_config', 'load_config', 'comments',
-           'setting_flags', 'preset']
+           'OWN_CLASSES', 'SECTIONS', 'DERIVED', 'FOUND', 'CONFIG_NAME', 'PRESETS', 'PRESET_OF', 'check_choices',
+           'check_image_size', 'check_depth', 'check_levels', 'check_prior', 'check_side', 'check_shape', 'check_scale',
+           'check_number', 'DatasetSpec', 'DataConfig', 'VAEConfig', 'TrainConfig', 'Config', 'where_settings_live',
+           'with_settings', 'read_value', 'read_fields', 'read_json', 'read_config', 'save_config', 'load_config',
+           'comments', 'setting_flags', 'preset']
 
 # %% ../nbs/33_config.ipynb #9871e1eb
 import inspect, json, math, re
@@ -190,14 +190,16 @@ DATASETS = dict(
                         _words('airplane automobile bird cat deer dog frog horse ship truck'),
                         (45000, 5000, 10000), 'CIFAR10'),
     celeba=DatasetSpec(64, 3, (), (162770, 19867, 19962), 'CelebA'),
-    folder=DatasetSpec(64, 3))
+    folder=DatasetSpec(64, 3),
+    hub=DatasetSpec(64, 3))
+OWN_CLASSES = 'folder', 'hub' # sets that say themselves which classes they have
 
 # %% ../nbs/33_config.ipynb #33dat002
 @dataclass(frozen=True)
 class DataConfig:
     "Which images, and how they become batches."
-    dataset:str='digits'     # digits, mnist, fashion_mnist, kmnist, cifar10, celeba or folder
-    data_root:str|None=None  # Folder of the data sets, or of the images (default: VAE_NBDEV_DATA)
+    dataset:str='digits'     # digits, mnist, fashion_mnist, kmnist, cifar10, celeba, folder, hub
+    data_root:str|None=None  # Folder of sets, or images; hub: owner/name (default: VAE_NBDEV_DATA)
     image_size:int|None=None # Side of the square images, 8 to 512 pixels (default: the set's own)
     channels:int|None=None   # 1 grey, 3 colour (default: the set's own)
     binarize:str='none'      # Pixels to 0 or 1: none, threshold, or dynamic (drawn anew each epoch)
@@ -205,6 +207,7 @@ class DataConfig:
     limit:int|None=None      # Use at most this many images of each split, for a quick try
     valid_size:int|None=None # Images held out for validation (default: the set's own number)
     split_seed:int=0         # Seed of the split, where a set has no official one
+    classes:tuple|list|None=None # folder, hub: names of the classes, in the order of their labels
 
     def __post_init__(self):
         check_choices(self)
@@ -218,6 +221,13 @@ class DataConfig:
             raise InputError(f'flip must be True or False, got {quoted(self.flip)}')
         if self.data_root is not None: # a Path cannot be saved as JSON
             object.__setattr__(self, 'data_root', str(self.data_root))
+        if self.classes is None: return
+        names = tuple(self.classes) # JSON has lists only
+        if isinstance(self.classes, str) or not all(isinstance(c, str) and c for c in names):
+            raise InputError(f'classes must be a list of names, got {quoted(self.classes)}')
+        if len(set(names)) < len(names) or not names:
+            raise InputError(f'classes must be different names, got {quoted(self.classes)}')
+        object.__setattr__(self, 'classes', names)
 
 # %% ../nbs/33_config.ipynb #8cd639ae
 @dataclass(frozen=True)
@@ -384,6 +394,7 @@ SECTIONS = dict(data=DataConfig, model=VAEConfig, train=TrainConfig)
 
 # %% ../nbs/33_config.ipynb #a5a5130c
 DERIVED = ('image_size', 'channels', 'num_classes') # of the model: they follow from the data
+FOUND = ('classes',) # of the data: they are found there, and have no flag
 
 def where_settings_live()->dict:
     "Section of every setting that may be given by its bare name."
@@ -400,13 +411,19 @@ def with_settings(
     home, new = where_settings_live(), {section: {} for section in SECTIONS}
     for name, value in settings.items():
         new[home[check_choice(name, home, 'setting')]][name] = value
+    if new['data'].get('dataset', config.data.dataset) != config.data.dataset:
+        new['data'].setdefault('classes', None) # those of another set
     data, old = replace(config.data, **new['data']), config.model
     spec, model = DATASETS[data.dataset], new['model']
+    num_classes = len(data.classes or spec.classes)
     labelled = (model.get('decoder_labels', old.decoder_labels)
                 or model.get('encoder_labels', old.encoder_labels) != 'none')
     shape = dict(image_size=data.image_size or spec.image_size,
                  channels=data.channels or spec.channels)
-    model = replace(old, **shape, **model, num_classes=spec.num_classes if labelled else 0)
+    if labelled and not num_classes and data.dataset in OWN_CLASSES:
+        raise InputError(f'labels of dataset {data.dataset} need the names of its classes: '
+                         'classes=class_names(config.data), which vae_train does by itself')
+    model = replace(old, **shape, **model, num_classes=num_classes if labelled else 0)
     return Config(data, model, replace(config.train, **new['train']))
 
 # %% ../nbs/33_config.ipynb #33dc9ffb
@@ -495,7 +512,7 @@ def setting_flags()->dict: # `(type, help)` by name
     for section, cls in SECTIONS.items():
         text, types = comments(cls), get_type_hints(cls)
         for f in fields(cls):
-            if home.get(f.name) != section: continue
+            if home.get(f.name) != section or f.name in FOUND: continue
             kind = (get_args(types[f.name]) or (types[f.name],))[0]
             default = '' if f.default is None else f' (default: {f.default})'
             found[f.name] = kind, f'{text[f.name]}{default}'
@@ -536,7 +553,7 @@ PRESETS = {
     'celeba': _celeba, 'celeba-wide': _celeba_wide,
     'celeba-latent': _celeba_latent, 'perceptual': _perceptual}
 PRESET_OF = dict(digits='digits', mnist='mnist', fashion_mnist='mnist', kmnist='mnist',
-                 cifar10='celeba', celeba='celeba', folder='celeba')
+                 cifar10='celeba', celeba='celeba', folder='celeba', hub='celeba')
 
 # %% ../nbs/33_config.ipynb #f8f0b01e
 def preset(

@@ -108,6 +108,7 @@ class Place:
     ):
         self.accelerator = make_accelerator(config, folder)
         self.seed, self.compile = config.seed, config.compile
+        self.batch_size = config.batch_size
         self.device, self.main = self.accelerator.device, self.accelerator.is_main_process
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         kind, auto = config.mixed_precision, config.mixed_precision == 'auto'
@@ -136,6 +137,7 @@ class Place:
         batches:Batches, # Batches on any device
     )->Batches:          # This process's part of them
         "The batches, kept on the device and cut for this process."
+        batches = as_batches(batches, self.batch_size, self.seed)
         return on_device(batches, self.device, (self.rank, self.world))
 
     def bring(self,

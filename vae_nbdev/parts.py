@@ -132,12 +132,15 @@ class Stream:
                          f'{len(self)} of {self.num_images} images')
 
 def as_batches(
-    found, # `Batches`, an `ImageSet`, or an iterable of `x` or `(x, y)`
-):         # Batches that a trainer can take
+    found,              # `Batches`, an `ImageSet`, or an iterable of `x` or `(x, y)`
+    batch_size:int=128, # Images in a batch of an `ImageSet`
+    seed:int=0,         # Seed of its order
+):                      # Batches that a trainer can take
     "What a trainer was given, in the form that it asks for."
     if isinstance(found, (Batches, Stream)): return found
     if isinstance(found, ImageSet): # validation images keep their order
-        return Batches(found.images, found.labels, shuffle=found.split not in ('valid', 'test'))
+        return Batches(found.images, found.labels, batch_size, seed=seed,
+                       shuffle=found.split not in ('valid', 'test'))
     if isinstance(found, (str, bytes, Tensor)) or not hasattr(found, '__iter__'):
         raise InputError(f'the trainer takes batches of images, got {type(found).__name__}: '
                          'Batches(images, labels) makes them of uint8 images')

@@ -8,10 +8,11 @@ __all__ = ['FEATURE_NET', 'TRAINED_ON', 'DRAWN', 'STATES', 'RUN_FILES', 'ASIDE',
            'Start', 'Clock', 'warn', 'load_sets', 'join_processes', 'load_first', 'make_batches', 'load_distance',
            'make_callbacks', 'keep_memory', 'again', 'go_on', 'copy_weights', 'stopped', 'lost', 'advice',
            'make_trainer', 'train_run', 'own_folder', 'draw_run', 'report', 'in_words', 'next_step', 'files_of',
-           'data_of', 'new_config', 'resumed_config', 'warn_of_schedule', 'load_model', 'load_images', 'seen',
-           'warn_of_overlap', 'Draw', 'ask_labels', 'by_class', 'mixture_of', 'draw_walk', 'draw_from', 'draw_codes',
-           'posterior', 'check_picture', 'draw_images', 'write_each', 'draw_pairs', 'evaluation_file', 'new_prior_file',
-           'fit_run_prior', 'which', 'png_path', 'json_path', 'model_info']
+           'data_of', 'known_classes', 'find_classes', 'settled', 'new_config', 'resumed_config', 'warn_of_schedule',
+           'load_model', 'load_images', 'renumbered', 'seen', 'warn_of_overlap', 'Draw', 'ask_labels', 'label_numbers',
+           'by_class', 'mixture_of', 'draw_walk', 'draw_from', 'draw_codes', 'posterior', 'check_picture',
+           'draw_images', 'write_each', 'draw_pairs', 'evaluation_file', 'new_prior_file', 'fit_run_prior', 'which',
+           'png_path', 'json_path', 'model_info']
 
 # %% ../nbs/36_runs.ipynb #36run003
 import ctypes, io, math, os, re, shlex, shutil, sys, time, warnings
@@ -27,13 +28,13 @@ from torch import Tensor
 from .checkpoint import (CollapseAlarm, Checkpoints, Interruptible, check_same,
                                   collapse_text,
                                   list_checkpoints, resume)
-from .config import (BINARIZE, CONFIG_NAME, PRESET_OF, Config, DataConfig, check_number,
-                              load_config, preset, read_config, read_fields, save_config,
-                              with_settings)
+from .config import (BINARIZE, CONFIG_NAME, DATASETS, OWN_CLASSES, PRESET_OF, PRESETS,
+                              Config, DataConfig, check_number, load_config, preset,
+                              read_config, read_fields, save_config, with_settings)
 from .core import (InputError, check_choice, check_range, clear_temporaries, lock_folder,
-                            quoted, speaks, user_path, write_whole)
-from .data import (Batches, ImageSet, image_hashes, load_data, num_shared, save_image,
-                            to_bytes)
+                            quoted, shown, speaks, user_path, write_whole)
+from .data import (Batches, ImageSet, class_names, image_hashes, load_data,
+                            match_classes, num_shared, save_image, to_bytes)
 from .features import make_distance, save_feature_net
 from .plot import (MAX_PICTURE, check_grid, enlarge, image_grid, plot_history, save_figure,
                             show_pairs)
@@ -541,6 +542,35 @@ def data_of(
     found = read_config(path).get('data') if path else None
     return None if found is None else asdict(read_fields(DataConfig, found, f'{path}: data'))
 
+def known_classes(
+    data:dict, # Settings of the images that a model was trained on, or None
+)->list:       # Names of their classes, in the order of the labels; None where not known
+    "What the classes are called that a model knows by number."
+    if data is None: return None
+    return list(data['classes'] or DATASETS[data['dataset']].classes) or None
+
+def find_classes(
+    name:str,        # Name of a preset
+    settings:dict,   # Settings that were given
+    known:list=None, # Names of the classes that the weights at the start know
+)->dict:             # The setting `classes`, where the data are asked for it
+    "Names of the classes, for a model that takes labels, of a set that says them itself."
+    old = PRESETS[check_choice(name, PRESETS, 'preset')]
+    both = asdict(old.data) | asdict(old.model) | settings
+    labelled = both['decoder_labels'] or both['encoder_labels'] != 'none'
+    if both['dataset'] not in OWN_CLASSES or both['classes'] or not labelled: return {}
+    return dict(classes=known or class_names(DataConfig(both['dataset'], both['data_root'])))
+
+def settled(
+    config:Config, # Settings of a run
+)->Config:         # The same, with a folder that can be found from elsewhere
+    "Make the folder of the data absolute; the name of a set on the Hub stays a name."
+    root = config.data.data_root
+    if not root: return config
+    path = user_path(root, 'data_root')
+    if config.data.dataset == 'hub' and not path.exists(): return config
+    return replace(config, data=replace(config.data, data_root=str(path.absolute())))
+
 def new_config(
     name:str=None,     # Name of a preset; None for the one made for the data set
     settings:dict={},  # Settings that were given
@@ -548,6 +578,7 @@ def new_config(
     data:dict=None,    # Settings of the images that it was trained on
 )->Config:             # The resolved config
     "Settings of a new run."
+    known = known_classes(data) if init_from and init_from.config.takes_labels else None
     if init_from:
         follows = ('num_classes',) # from the data
         model = {k: v for k,v in init_from.settings.items() if k not in follows}
@@ -556,7 +587,7 @@ def new_config(
     if name is None:
         dataset = settings.get('dataset', 'digits')
         name = PRESET_OF[check_choice(dataset, PRESET_OF, 'dataset')]
-    config = preset(name, **settings)
+    config = preset(name, **(settings | find_classes(name, settings, known)))
     if settings.get('data_root') and config.data.dataset == 'digits':
         raise InputError('the digits come with scikit-learn and are in no folder: leave out '
                          '--data_root, or name the data, as in --dataset folder')
@@ -575,7 +606,10 @@ def resumed_config(
                          'without --resume a new one starts there')
     old = load_config(folder/CONFIG_NAME)
     config = with_settings(old, **settings) if settings else old
-    if name is not None: check_same(asdict(old), asdict(preset(name, **settings)))
+    if name is not None:
+        same = settings.get('dataset') == old.data.dataset
+        own = dict(classes=old.data.classes) if same else {}
+        check_same(asdict(old), asdict(preset(name, **settings, **own)))
     check_same(asdict(old), asdict(config))
     return config
 
@@ -609,7 +643,7 @@ def load_images(
     model:VAE,         # The model in it
     dataset:str=None,  # Name of a data set; by default the run's own
     data_root:str=None,# Where it lies; by default where the run found it
-    split:str='valid', # train, valid or test
+    split:str='valid', # train, valid, test or all
     limit:int=None,    # At most this many images
     binarize:str=None, # none, threshold or dynamic; by default as in the run
 )->tuple:              # A set of images, and how its pixels are binarised
@@ -620,15 +654,26 @@ def load_images(
         raise InputError(
             f'{path} does not say which images the model was trained on: give --dataset')
     data = read_fields(DataConfig, sections.get('data', {}), f'{path}: data')
+    known = known_classes(asdict(data)) if model.takes_labels and 'data' in sections else None
     if dataset is not None: data = replace(data, dataset=dataset, data_root=None, valid_size=None)
+    data = replace(data, classes=known if data.dataset in OWN_CLASSES else None)
     if data_root is not None: data = replace(data, data_root=data_root)
     if binarize is not None:
         data = replace(data, binarize=check_choice(binarize, BINARIZE, 'binarize'))
     channels, image_size = model.image_shape[:2]
     data = replace(data, image_size=image_size, channels=channels, limit=limit)
     found = load_sets(data, (split,))[split]
+    if known and found.classes not in (None, known): found = renumbered(found, known)
     if split != 'train': warn_of_overlap(path.parent, found)
     return found, data.binarize
+
+def renumbered(
+    images:ImageSet, # Images of a set with classes of its own
+    known:list,      # Names of the classes that a model knows, in the order of its labels
+)->ImageSet:
+    "Give labels the numbers by which a model knows their classes; a class it does not is refused."
+    numbers = torch.tensor(match_classes(images.classes, known, images.name))
+    return replace(images, labels=numbers[images.labels], classes=known)
 
 def seen(
     folder:Path,     # Folder of a run
@@ -645,7 +690,8 @@ def warn_of_overlap(
 ):
     "Warn when a model is shown as new what it was trained on."
     num = seen(folder, images)
-    if num: warn(f'{num} of {len(images)} {images.split} images are pixel for pixel among those '
+    kind = '' if images.split == 'all' else f'{images.split} '
+    if num: warn(f'{num} of {len(images)} {kind}images are pixel for pixel among those '
                  'that the model was trained on')
 
 # %% ../nbs/36_runs.ipynb #36run043
@@ -702,6 +748,22 @@ def ask_labels(
         raise InputError(f'labels must be 0 to {model.num_classes - 1}, got {quoted(wrong[0])}')
     labels = tuple(known if labels is None else labels)
     return torch.tensor([labels[i % len(labels)] for i in range(n)])
+
+def label_numbers(
+    text:str,    # As typed: 7 or cat,dog; None
+    names:list,  # Names of the classes, in the order of the labels, or None
+)->tuple:        # Their numbers, or None
+    "Classes that are asked for, each by its name or else by its number."
+    if text is None: return None
+    names, found = names or [], []
+    for t in text.split(','):
+        if t.strip() in names: found.append(names.index(t.strip()))
+        elif re.fullmatch(r'\s*-?\d{1,9}\s*', t): found.append(int(t))
+        else:
+            these = f', of {shown(", ".join(names))},' if names else ''
+            raise InputError('labels must be numbers or names of classes'
+                             f'{these} separated by commas, got {quoted(text)}')
+    return tuple(found)
 
 def by_class(
     draw,          # Function of row numbers and of n: n codes from these rows
@@ -801,7 +863,7 @@ def posterior(
     model:VAE,      # The model in it
     dataset:str,    # Name of a data set, or None for the run's own
     data_root:str,  # Where it lies, or None
-    split:str,      # train or valid
+    split:str,      # train, valid, test or all
     limit:int=5000, # At most this many images
 )->tuple:           # Mean and log-variance of q(z|x), each `(n, latent_dim)`, and labels or None
     "Codes of images, for the samplers that look at some."
@@ -971,4 +1033,7 @@ def model_info(
 )->str:
     "Settings and layers of a model as text."
     settings = '\n'.join(f'{k:<18} {v}' for k,v in model.settings.items())
+    names = known_classes(data_of(checkpoint)) if model.takes_labels else None
+    if names: settings += f'\n{"classes":<18} ' + ', '.join(f'{i} {shown(c)}'
+                                                           for i,c in enumerate(names))
     return f'{checkpoint}\n\n{settings}\n\n{summary(model)}'
