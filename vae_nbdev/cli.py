@@ -14,7 +14,7 @@ from .commands import (vae_compare, vae_compress, vae_decompress, vae_doctor,
                                 vae_encode, vae_export, vae_fit_prior, vae_play)
 from .config import SPLITS, comments, setting_flags
 from .core import (InputError, check_choice, check_range, no_display, quoted,
-                            safe_output, speaks, user_path, write_whole)
+                            safe_output, speaks, write_whole)
 
 # %% ../nbs/37_cli.ipynb #1e9b04fe
 WAIT = 5 # Seconds

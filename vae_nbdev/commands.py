@@ -137,7 +137,7 @@ def vae_encode(
     checkpoint_path:str,   # Run, weights file, or shipped model
     dataset:str=None,      # Data set to encode (default: the run's)
     data_root:str=None,    # Where it is (default: as in the run)
-    split:str='test',      # train, valid or test
+    split:str='test',      # train, valid, test or all
     limit:int=None,        # At most this many images
     binarize:str=None,     # none, threshold or dynamic (default: as in the run)
     seed:int=0,            # Seed of dynamic binarisation

@@ -169,7 +169,7 @@ def forward(self:HierarchicalVAE,
     params, mu, logvar, u = self.draw(x, y, generator, eps)
     rate_dims, d = kl_normal_dims(mu, logvar), self.config.latent_dim
     distortion, rate = self.likelihood.nll(params, x), rate_dims.sum(1)
-    if self.prior is not None: # a learned prior of the top level: @eq-one-sample
+    if self.prior is not None: # of the top level, learned: one draw estimates its rate
         top = log_normal(u[:,:d], mu[:,:d], logvar[:,:d]) - self.prior.log_prob_top(u[:,:d], y)
         rate = top + rate_dims[:,d:].sum(1)
     bound = Bound(-(distortion + rate), distortion, rate, rate_dims)

@@ -227,7 +227,7 @@ def start(self:MixturePrior, z:Tensor, x:Tensor, generator:torch.Generator):
     self.log_diag.data.fill_(-0.5*math.log(0.75))
 
 @patch(as_prop=True)
-def must_start(self:MixturePrior): return bool((self.means == 0).all()) # all alike, and would stay so
+def must_start(self:MixturePrior): return bool((self.means == 0).all()) # all alike, for ever
 
 # %% ../nbs/10_priors.ipynb #10pri025
 class VampPrior(Prior):
