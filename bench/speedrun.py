@@ -6,12 +6,13 @@ its standard error over images. Stated with it: core-minutes, machine, FLOPs of 
 precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in training and in
 judging; states and weights are kept in --folder, results in results/speedrun.json. The rules are in nbs/25_speedrun.ipynb."""
 import argparse, copy, json, math
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from time import process_time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from vae_nbdev.config import preset
+from vae_nbdev.config import CONFIG_NAME, preset
 from vae_nbdev.core import check_range, write_whole
 from vae_nbdev.data import Batches, load_dataset
 from vae_nbdev.elbo import iwae_bound
@@ -27,6 +28,7 @@ ENTRIES = { # settings that differ from the preset `mnist`
 }
 RATE, PRIOR_RATE, DECAY, CLIP, WARMUP = 4e-3, 2e-3, 0.9995, 200., 200 # step sizes, weight average, norm, steps
 DRAWS, BLOCK, CHECKED = 25, 100, 200 # draws at a time; images at a time; images whose NLL is also measured in single precision
+PRESET_STEPS = 60*430 # of the preset `mnist`, to compare with
 half = lambda: torch.autocast('cpu', torch.bfloat16)
 
 def make(name, seed):
@@ -34,6 +36,10 @@ def make(name, seed):
     config = preset('mnist', **ENTRIES[name], seed=seed)
     torch.manual_seed(seed)
     return config, VAE(config.model).to(memory_format=torch.channels_last)
+
+def make_plain(seed):
+    "The model of the preset `mnist` itself."
+    return VAE(preset('mnist', seed=seed).model)
 
 def flops_of(model, x):
     "Floating-point operations of one training step."
@@ -85,8 +91,8 @@ def train(name, images, args):
             keep(dict(model=model.state_dict(), average=average.state_dict(), opt=optimizer.state_dict(), step=step, used=used), path)
             saved = now
     x = next(iter(batches))[0]
-    return average.eval(), dict(core_minutes=used/60, steps=step, epochs=step/len(batches), parameters=sum(p.numel() for p in model.parameters()),
-                                training_flops=flops_of(model, x)*step)
+    return config, average.eval(), dict(core_minutes=used/60, steps=step, epochs=step/len(batches), parameters=sum(p.numel() for p in model.parameters()),
+                                training_flops=flops_of(model, x)*step, preset_flops=flops_of(make_plain(args.seed), x)*PRESET_STEPS)
 
 def nll_of(model, x, k, generator):
     "NLL of each image with k draws."
@@ -118,8 +124,11 @@ def main(args):
     images, test, path = load_dataset('mnist', 'train').images, load_dataset('mnist', 'test'), RESULTS/'speedrun.json'
     if args.quick: images, test.images, args.folder, args.minutes, args.k = images[:1000], test.images[:200], args.folder + '/quick', 0.05, 10
     print(f'{args.entry}: states go to {args.folder}', flush=True)
-    model, facts = train(args.entry, images, args)
-    model.save_pretrained(Path(args.folder)/args.entry)
+    config, model, facts = train(args.entry, images, args)
+    folder = Path(args.folder)/args.entry
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_whole(folder/CONFIG_NAME) as tmp: tmp.write_text(json.dumps(dict(data=asdict(config.data), model=asdict(config.model))), encoding='utf-8')
+    model.save_pretrained(folder) # which keeps what the config says of the data
     entry = facts | judge(args.entry, model, test, args) | dict(settings=ENTRIES[args.entry], seed=args.seed, k=args.k, test_images=len(test.images),
         machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
     entry['marks'] = [m for m in MARKS if entry['nll'] <= m]

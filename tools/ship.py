@@ -1,9 +1,11 @@
 """Put a trained run into the package: `python tools/ship.py runs/study/mnist mnist`.
 
-Copies weights and settings to vae_nbdev/pretrained/NAME and writes the model card from the run and from results/mnist.json."""
+Copies weights and settings to vae_nbdev/pretrained/NAME and writes the model card from the run and from results/mnist.json. With --entry, the model is one
+of the speed run, `python tools/ship.py runs/speedrun/flow mnist-flow --entry 'flow 46'`: its card comes from results/speedrun.json, its weights are kept in 16 bits."""
 import argparse, json, sys
 from pathlib import Path
 from vae_nbdev.config import load_config
+from vae_nbdev.serve import half_copy
 from vae_nbdev.tracking import read_history
 from vae_nbdev.vae import VAE
 
@@ -42,14 +44,31 @@ def card(run, name):
         seed=config.train.seed, minutes=f", {spent['minutes']:.0f} minutes on two CPU cores" if spent else '', elbo=best['valid_elbo'], epoch=best['epoch'],
         given=', a bound on log p(x|y)' if labels else '', nll=f"; NLL {nll['value']:.2f} ± {nll['error']:.2f} nats on the 10,000 test images, importance sampling with K = 1000 (results/mnist.json)" if nll else '')
 
+ENTRY_CARD = CARD.split('| objective')[0].replace('55,000 images to train on, 5,000 to choose the epoch by, split with seed {split_seed}', '55,000 images to train on') + """| objective | the ELBO, beta 1: Bernoulli likelihood, one layer of {latent_dim} latents; its prior is a flow that was trained with it |
+| size | {params:,} parameters, kept as 16-bit floats |
+| command | `{command}`: {minutes:.0f} core-minutes, {steps:,} steps, seed {seed} |
+| test | NLL {nll:.2f} ± {error:.2f} nats on the 10,000 test images, importance sampling with K = {k} (results/speedrun.json) |
+| limits | draws digits of 28×28 pixels and nothing else |
+"""
+
+def entry_card(name, entry):
+    "The text of the card of a model of the speed run."
+    e, model = json.loads((ROOT/'results/speedrun.json').read_text())['entries'][entry], VAE.from_pretrained(str(ROOT/'vae_nbdev/pretrained'/name))
+    return ENTRY_CARD.format(name=name, what='A VAE of handwritten digits whose prior was trained with it: what `vae_generate` draws from.', flags='', latent_dim=model.config.latent_dim,
+        params=e['parameters'], command=e['command'].split(' --folder')[0], minutes=e['core_minutes'], steps=e['steps'], seed=e['seed'], nll=e['nll'], error=e['nll_error'], k=e['k'])
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('run', type=Path, help='folder of a finished run')
     parser.add_argument('name', help='name of the shipped model')
+    parser.add_argument('--entry', help='its name in results/speedrun.json')
     args = parser.parse_args()
     if not (args.run/'model.safetensors').exists(): sys.exit(f'{args.run} holds no trained run')
     folder = ROOT/'vae_nbdev/pretrained'/args.name
     folder.mkdir(parents=True, exist_ok=True)
-    for file in 'model.safetensors', 'config.json': (folder/file).write_bytes((args.run/file).read_bytes())
-    (folder/'README.md').write_text(card(args.run, args.name), encoding='utf-8')
+    if args.entry: half_copy(str(args.run), folder)
+    else:
+        for file in 'model.safetensors', 'config.json': (folder/file).write_bytes((args.run/file).read_bytes())
+    text = entry_card(args.name, args.entry) if args.entry else card(args.run, args.name)
+    (folder/'README.md').write_text(text, encoding='utf-8')
     print(f'{folder}: {sum(p.stat().st_size for p in folder.iterdir())/1e6:.2f} MB')

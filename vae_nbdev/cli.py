@@ -163,7 +163,7 @@ def numbers(
 
 # %% ../nbs/37_cli.ipynb #e489aad8
 def vae_generate(
-    checkpoint_path:str=None,      # Run, weights file, or shipped model (default: mnist)
+    checkpoint_path:str=None,      # Run, weights file, or shipped model (default: mnist-flow)
     num_samples:int=64,            # Number of images
     output_path:str='samples.png', # PNG file to write
     separate:bool=False,           # A file for each image: samples_000000.png and so on
@@ -188,7 +188,8 @@ def vae_generate(
     "Draw images from a trained VAE."
     from vae_nbdev import runs as R
     output_path, asked = R.png_path(output_path), labels is not None or sampler == 'class'
-    checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else 'mnist')
+    plain = 'mnist-flow' if sampler == 'prior' and not prior else 'mnist' # the others are of N(0,I)
+    checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else plain)
     if labels is not None:
         labels = R.label_numbers(labels, R.known_classes(R.data_of(checkpoint)))
     if split is not None: check_choice(split, (*SPLITS, 'all'), 'split')

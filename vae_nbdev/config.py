@@ -529,6 +529,7 @@ _mnist = with_settings(
     block_stages='all', upsample='pixelshuffle', likelihood_type='bernoulli', num_epochs=60,
     batch_size=128, learning_rate=4e-3, adam_beta2=0.99, ema_decay=0.999, mixed_precision='auto')
 _mnist_labels = with_settings(_mnist, encoder_labels='onehot', decoder_labels=True, num_epochs=25)
+_mnist_flow = with_settings(_mnist, prior='flow')
 _mnist_large = with_settings(
     _mnist, latent_dim=40, width=64, num_blocks=4, activation='silu', num_epochs=300,
     learning_rate=2e-3, weight_decay=0.01, ema_decay=0.9995)
@@ -549,7 +550,8 @@ _perceptual = with_settings(
     feature_annealing_period=10., num_epochs=50, batch_size=64)
 
 PRESETS = {
-    'digits': _digits, 'mnist': _mnist, 'mnist-labels': _mnist_labels, 'mnist-large': _mnist_large,
+    'digits': _digits, 'mnist': _mnist, 'mnist-labels': _mnist_labels, 'mnist-flow': _mnist_flow,
+    'mnist-large': _mnist_large,
     'celeba': _celeba, 'celeba-wide': _celeba_wide,
     'celeba-latent': _celeba_latent, 'perceptual': _perceptual}
 PRESET_OF = dict(digits='digits', mnist='mnist', fashion_mnist='mnist', kmnist='mnist',

@@ -333,6 +333,10 @@ def summary(
     if rest: rows.append(('likelihood', '', f'{rest:,}'))
     if prior := model.prior:
         rows.append(('prior', '', f'{sum(p.numel() for p in prior.parameters()):,}'))
+    if model.prior is not None:
+        num = sum(p.numel() for p in model.prior.parameters())
+        kind = getattr(model.prior, 'kind', type(model.prior).__name__)
+        rows.append((f'prior ({kind})', '×'.join(map(str, model.latent_shape)), f'{num:,}'))
     rows.append(('total', '', f'{sum(p.numel() for p in model.parameters()):,}'))
     widths = [max(map(len, column)) for column in zip(*rows)]
     line = '{:<%d}  {:>%d}  {:>%d}' % tuple(widths)
