@@ -102,7 +102,7 @@ def nll_of(model, x, k, generator):
 
 def judge(name, model, test, args):
     "NLL of all test images, block by block; blocks that are done are kept."
-    path, start = Path(args.folder)/f'{name}_nll.pt', process_time()
+    path = Path(args.folder)/f'{name}_nll.pt'
     found = list(torch.load(path, weights_only=True)) if path.exists() else []
     batches = Batches(test.images, None, BLOCK, binarize='dynamic', seed=0)
     with evaluating(model), torch.no_grad():
@@ -114,8 +114,7 @@ def judge(name, model, test, args):
     nll, b = mean_error(torch.cat(found)), bound_images(model, batches)
     differ = mean_error(torch.cat(single) - torch.cat(found[:len(single)]))
     return dict(nll=nll.value, nll_error=nll.error, elbo=b.elbo.mean().item(), rate=b.rate.mean().item(), distortion=b.distortion.mean().item(),
-                latents_used=int((b.rate_dims.mean(0) > 0.01).sum()), single_precision_minus_this=differ.value, single_precision_error=differ.error,
-                judging_core_minutes=(process_time() - start)/60)
+                latents_used=int((b.rate_dims.mean(0) > 0.01).sum()), single_precision_minus_this=differ.value, single_precision_error=differ.error)
 
 def main(args):
     torch.set_num_threads(1)
