@@ -55,7 +55,7 @@ def table(obj):
         shown = '*returns*' if name == 'return' else f'`{name}`'
         if name == 'return' and d.anno in (None, inspect.Parameter.empty) and not d.docment: continue
         lines.append(f'| {shown} | {plain(named(d.anno))} | {plain(default)} | {plain(d.docment)} |')
-    return ['| name | type | default | |', '|---|---|---|---|', *lines, ''] if lines else []
+    return ['| name | type | default | |', '|------|-----|-----|---------------|', *lines, ''] if lines else []
 
 
 def signature(name, obj):
@@ -73,7 +73,7 @@ def entry(name, obj, hidden=(), level=2):
     if name in hidden: lines += ['<details><summary>Source</summary>', '', '```python', inspect.getsource(obj).rstrip(), '```', '', '</details>', '']
     if kind == 'class':
         for attr, member in vars(obj).items():
-            member = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+            member = getattr(member, '__func__', getattr(member, 'f', member)) # of a class, without a self, or `@patch(cls_method=True)`
             if attr.startswith('_') or not inspect.isfunction(member): continue
             lines += entry(f'{name}.{attr}', member, hidden if member.__qualname__ == member.__name__ else (), level + 1)
     return lines
@@ -84,7 +84,7 @@ def page(file, title, sentence, module):
     mod = importlib.import_module(f'{get_config().lib_name}.{module}')
     body = []
     for name in mod.__all__:
-        obj = getattr(mod, name)
+        obj = inspect.unwrap(getattr(mod, name)) # a function with a cache is one, too
         if inspect.isfunction(obj) or inspect.isclass(obj): body += entry(name, obj, unseen(file))
     values = [f'`{n}`' for n in mod.__all__ if not callable(getattr(mod, n))]
     head = ['---', f'title: "{module}"', f'description: "What {module} holds, with every parameter."', '---', '',
