@@ -2,6 +2,7 @@
 import re
 from collections import Counter
 from functools import cache
+from typing import NamedTuple
 import pytest
 from execnb.nbio import dict2nb, mk_cell, read_nb
 from nbdev.config import get_config
@@ -58,6 +59,16 @@ def test_a_table_of_parameters():
     assert table(example)[2:5] == ['| `x` | int |  | A number \\| a count |', '| `y` | str | `None` | A text |', '| *returns* | float |  | Its weight |']
     assert entry('example', example)[0] == '## example {#example}'
     assert '"What it does."' not in '\n'.join(entry('example', example)) and '    "What it does."' in entry('example', example, {'example'})[-5]
+
+
+class Two(NamedTuple):
+    "Two numbers."
+    a:float      # The first
+    b:int|None=3 # The second
+
+
+def test_fields_of_a_named_tuple():
+    assert table(Two)[2:4] == ['| `a` | float |  | The first |', '| `b` | int \\| None | `3` | The second |']
 
 
 def test_every_page_is_about_this_package():
