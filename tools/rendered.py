@@ -1,10 +1,41 @@
 """Look at the pages that Quarto has rendered: `python tools/rendered.py [_docs]` fails with a line for each fault; `make docs` calls it.
+It also makes formulas readable in what the search of the site shows, where Quarto leaves raw TeX.
 
 What can go wrong here cannot be seen in the notebooks: a link that Quarto's lightbox takes away, a reference that leads nowhere, a font
 that every reader's browser fetches from elsewhere."""
-import re, sys
+import json, re, sys, unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
+
+
+LOOKS = r'left|right|[bB]igg?[lr]?|math\w+|text\w*|operatorname|[td]?frac|sqrt|underbrace|overline|bar|hat|tilde|boldsymbol|displaystyle|tag'
+SIGNS = dict(mid='|', cdot='·', odot='·', times='×', le='≤', ge='≥', approx='≈', ne='≠', sim='~', to='→', infty='∞', pm='±', sum='∑', int='∫', prod='∏', dots='…')
+
+def sign(command):
+    "A command of TeX as one character, or else its name."
+    size = 'CAPITAL' if command[0].isupper() else 'SMALL'
+    try: return unicodedata.lookup(f'GREEK {size} LETTER {"lamda" if command.lower() == "lambda" else command}')
+    except KeyError: return SIGNS.get(command, command)
+
+
+def readable(tex):
+    "A formula as a line of text: `\\\\log p_\\\\theta(x)` becomes `log pθ(x)`."
+    text = re.sub(r'\\(?:begin|end)\{\w+\*?\}', ' ', tex)
+    text = re.sub(r'\\[td]?frac\{([^{}]*)\}\{([^{}]*)\}', r'\1/\2', re.sub(r'\\q+uad', ' ', text))
+    text = re.sub(rf'\\(?:{LOOKS})(?![a-zA-Z])', '', text).replace(r'\|', '‖').replace('\\\\', ' ')
+    text = re.sub(r'\\([a-zA-Z]+)', lambda m: sign(m[1]), text)
+    text = ' '.join(re.sub(r'[{}&_$]|\\[,;:!. ]', '', text).split())
+    return re.sub(r' ?\| ?', '|', text)
+
+
+def readable_formulas(text): return re.sub(r'(?s)\\\((.+?)\\\)|\\\[(.+?)\\\]', lambda m: readable(m[1] or m[2]), text)
+
+
+def mend_search(path):
+    "Write what the search finds without TeX."
+    entries = json.loads(path.read_text(encoding='utf-8'))
+    for e in entries: e.update({k: readable_formulas(e[k]) for k in ('text', 'title', 'section') if isinstance(e.get(k), str)})
+    path.write_text(json.dumps(entries, ensure_ascii=False, indent=2), encoding='utf-8')
 
 
 class Found(HTMLParser):
@@ -47,5 +78,7 @@ def main(folder, chapters):
 
 if __name__ == '__main__':
     names = (re.match(r'\d+_(\w+)', p.name) for p in Path('nbs').glob('[0-9]*.ipynb'))
-    found = main(sys.argv[1] if len(sys.argv) > 1 else '_docs', {f'{n[1]}.html' for n in names})
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else '_docs')
+    if (folder/'search.json').exists(): mend_search(folder/'search.json')
+    found = main(folder, {f'{n[1]}.html' for n in names})
     if found: sys.exit('\n'.join(found))

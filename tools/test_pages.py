@@ -1,5 +1,5 @@
 """What pages.py and reference.py make of a chapter."""
-import re
+import json, re
 from collections import Counter
 from functools import cache
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from nbdev.doclinks import NbdevLookup
 from nbdev.process import extract_directives
 from pages import Anchors, Solutions, exported, names
 from reference import NBS, build, entry, table
-from rendered import faults, main
+from rendered import faults, main, mend_search
 
 
 def processed(*cells):
@@ -136,3 +136,11 @@ def test_a_chapter_that_was_not_rendered(tmp_path):
     assert main(tmp_path, {'elbo.html'}) == [f'{tmp_path}: no pages']
     (tmp_path/'vae.html').write_text(GOOD)
     assert main(tmp_path, {'elbo.html', 'vae.html'}) == ['elbo.html: not rendered']
+
+
+def test_the_search_shows_no_tex(tmp_path):
+    text = r'The gap \(\log p_\theta(x) - \mathrm{ELBO} = \mathrm{KL}\big(q\,\|\,p(z\mid x)\big)\) and \[\begin{aligned} a &\le \frac{\beta}{2} \\ b \end{aligned}\] end (2).'
+    (tmp_path/'search.json').write_text(json.dumps([dict(objectID='a.html#b', title='A', text=text)]))
+    mend_search(tmp_path/'search.json')
+    entry, = json.loads((tmp_path/'search.json').read_text(encoding='utf-8'))
+    assert entry == dict(objectID='a.html#b', title='A', text='The gap log pθ(x) - ELBO = KL(q‖p(z|x)) and a ≤ β/2 b end (2).')
