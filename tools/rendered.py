@@ -19,7 +19,7 @@ def sign(command):
 
 
 def readable(tex):
-    "A formula as a line of text: `\\\\log p_\\\\theta(x)` becomes `log pθ(x)`."
+    "A formula as a line of text: `\\log p_\\theta(x)` becomes `log pθ(x)`."
     text = re.sub(r'\\(?:begin|end)\{\w+\*?\}', ' ', tex)
     text = re.sub(r'\\[td]?frac\{([^{}]*)\}\{([^{}]*)\}', r'\1/\2', re.sub(r'\\q+uad', ' ', text))
     text = re.sub(rf'\\(?:{LOOKS})(?![a-zA-Z])', '', text).replace(r'\|', '‖').replace('\\\\', ' ')
