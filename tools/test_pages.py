@@ -144,3 +144,10 @@ def test_the_search_shows_no_tex(tmp_path):
     mend_search(tmp_path/'search.json')
     entry, = json.loads((tmp_path/'search.json').read_text(encoding='utf-8'))
     assert entry == dict(objectID='a.html#b', title='A', text='The gap log pθ(x) - ELBO = KL(q‖p(z|x)) and a ≤ β/2 b end (2).')
+
+
+@pytest.mark.parametrize('page', ['notation', 'numbers', 'papers'])
+def test_pages_to_look_things_up_in_show_no_tests(page):
+    for c in site()[page].cells:
+        shown = c.cell_type == 'code' and not {'hide', 'code-fold:', 'echo:'} & set(c.directives_ or {})
+        assert not shown or 'assert' not in c.source, c.source
