@@ -61,7 +61,7 @@ docs: $(VENV)/.dev ## render the site into _docs
 	$(BIN)/python tools/play.py
 	touch README.md # or nbdev_docs would write its own
 	PYTHONPATH=tools $(BIN)/nbdev_docs
-	@! grep -rlE '\?@(fig|eq|tbl)-' _docs --include='*.html' || { echo 'These pages have references that lead nowhere'; exit 1; }
+	$(BIN)/python tools/rendered.py _docs
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist _docs _proc *.egg-info

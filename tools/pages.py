@@ -16,16 +16,23 @@ def names(source):
         yield home + node.name
 
 
+def methods(source):
+    "Methods in the bodies of a cell's classes."
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef): yield from (f'{node.name}.{f.name}' for f in node.body if isinstance(f, ast.FunctionDef) and public(f.name))
+
+
 def public(name): return not any(part.startswith('_') for part in name.split('.'))
+def anchor(name): return f'[]{{#{name.lower()}}}' # nbdev links to methods and to private names, too
 def link(module, name): return f'[`{name}`](reference/{module}.qmd#{name.lower()}){{.reference #{name.lower()}}}'
 
 
 def documented(module):
-    "Public functions and classes of a module, as nbdev's index lists them; links in the text may lead to any."
+    "Public functions, classes and methods of a module, as nbdev's index lists them; links in the text may lead to any."
     from vae_nbdev._modidx import d
     head = f'vae_nbdev.{module}.'
     found = [s.removeprefix(head) for s in d['syms'].get(f'vae_nbdev.{module}', {}) if s.startswith(head)]
-    return [n for n in found if public(n) and '.' not in n]
+    return [n for n in found if public(n)]
 
 
 def exported(cell): return cell.cell_type == 'code' and 'exports' in (cell.directives_ or {})
@@ -35,17 +42,19 @@ def solution(cell): return cell.cell_type == 'code' and 'code-summary: "Solution
 class Anchors(Processor):
     "Above each exported cell, an anchor and a link for every public name that it defines."
     def begin(self):
-        head = next((c.source for c in self.nb.cells if c.cell_type == 'raw'), '') # as nbdev has written it
-        module = ''.join(re.findall(r'output-file: (\w+)\.html', head))
-        cells = []
+        module = next((v[0] for c in self.nb.cells for k,v in (c.directives_ or {}).items() if k.startswith('default_exp')), '')
+        cells, seen = [], set()
         for cell in self.nb.cells:
             if exported(cell):
-                links = [link(module, n) for n in names(cell.source) if public(n)]
+                found = [n for n in dict.fromkeys([*names(cell.source), *methods(cell.source)]) if n not in seen]
+                top = set(names(cell.source))
+                links = [link(module, n) if public(n) and n in top else anchor(n) for n in found]
+                seen.update(found)
                 if links: cells.append(mk_cell('::: {.reference-links}\n' + ' '.join(links) + '\n:::', 'markdown'))
             cells.append(cell)
-        shown = ''.join(c.source for c in cells if c.cell_type == 'markdown')
-        rest = [n for n in documented(module) if f'#{n.lower()}}}' not in shown]
-        if rest: cells.append(mk_cell('::: {.reference-links}\nAlso in this module: ' + ' '.join(link(module, n) for n in rest) + '\n:::', 'markdown'))
+        rest = [n for n in documented(module) if n not in seen]
+        links = ' '.join([*(link(module, n) for n in rest if '.' not in n), *(anchor(n) for n in rest if '.' in n)])
+        if rest: cells.append(mk_cell('::: {.reference-links}\nAlso in this module: ' + links + '\n:::', 'markdown'))
         self.nb.cells[:] = cells
 
 

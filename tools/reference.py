@@ -2,7 +2,7 @@
 
 `nbs/reference/MODULE.qmd` has a table of parameters for every public definition; `nbs/apilist.txt` lists all exported names, and
 `nbs/llms.txt` all pages, each with one sentence."""
-import argparse, importlib, inspect, json, re, sys
+import argparse, ast, importlib, inspect, json, re, sys, textwrap
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from fastcore.docments import docments
@@ -44,18 +44,31 @@ def shown_default(value):
     return getattr(value, '__name__', None) or re.sub(r' at 0x\w+', '', repr(value))
 
 
+HEAD = '| name | type | default | |', '|------|-----|-----|---------------|' # as wide as what stands in it
+
+def fields(obj):
+    "Fields of a named tuple, which docments does not know, as rows of a table."
+    text = textwrap.dedent(inspect.getsource(obj))
+    for node in ast.parse(text).body[0].body:
+        if not isinstance(node, ast.AnnAssign): continue
+        default = f'`{ast.unparse(node.value)}`' if node.value else ''
+        comment = text.splitlines()[node.end_lineno - 1][node.end_col_offset:].partition('#')[2]
+        yield f'| `{node.target.id}` | {plain(ast.unparse(node.annotation))} | {plain(default)} | {plain(comment)} |'
+
+
 def table(obj):
     "Parameters and what is returned, as lines of a table."
+    if hasattr(obj, '_fields'): return [*HEAD, *fields(obj), '']
     try: found = docments(obj, full=True, returns=True)
     except (TypeError, ValueError, OSError): return []
     lines = []
     for name, d in found.items():
-        if name in ('self', 'cls'): continue
+        if name in ('self', 'cls') or (name in ('args', 'kwargs') and not d.docment): continue
         default = '' if d.default is inspect.Parameter.empty or name == 'return' else f'`{shown_default(d.default)}`'
         shown = '*returns*' if name == 'return' else f'`{name}`'
         if name == 'return' and d.anno in (None, inspect.Parameter.empty) and not d.docment: continue
         lines.append(f'| {shown} | {plain(named(d.anno))} | {plain(default)} | {plain(d.docment)} |')
-    return ['| name | type | default | |', '|---|---|---|---|', *lines, ''] if lines else []
+    return [*HEAD, *lines, ''] if lines else []
 
 
 def signature(name, obj):
@@ -73,7 +86,7 @@ def entry(name, obj, hidden=(), level=2):
     if name in hidden: lines += ['<details><summary>Source</summary>', '', '```python', inspect.getsource(obj).rstrip(), '```', '', '</details>', '']
     if kind == 'class':
         for attr, member in vars(obj).items():
-            member = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+            member = getattr(member, '__func__', getattr(member, 'f', member)) # of a class, without a self, or `@patch(cls_method=True)`
             if attr.startswith('_') or not inspect.isfunction(member): continue
             lines += entry(f'{name}.{attr}', member, hidden if member.__qualname__ == member.__name__ else (), level + 1)
     return lines
@@ -84,7 +97,7 @@ def page(file, title, sentence, module):
     mod = importlib.import_module(f'{get_config().lib_name}.{module}')
     body = []
     for name in mod.__all__:
-        obj = getattr(mod, name)
+        obj = inspect.unwrap(getattr(mod, name)) # a function with a cache is one, too
         if inspect.isfunction(obj) or inspect.isclass(obj): body += entry(name, obj, unseen(file))
     values = [f'`{n}`' for n in mod.__all__ if not callable(getattr(mod, n))]
     head = ['---', f'title: "{module}"', f'description: "What {module} holds, with every parameter."', '---', '',

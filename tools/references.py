@@ -133,10 +133,18 @@ def check_code(p):
             if f.end_lineno - start >= LONG: yield f'cell {i}: {f.name} has {f.end_lineno - start + 1} lines'
 
 
-def check_docments(p):
-    for i,cell in enumerate(p.cells):
-        if cell['cell_type'] != 'code' or not re.search(r'(?m)^#\|\s*exports', source(cell)): continue
-        for name in re.findall(r'(?m)^ {4,8}\w+:?[^#\n]*# .*`([A-Z]\w+)`', source(cell)): yield f'cell {i}: `{name}` in the comment of a parameter'
+def check_blocks(p):
+    "Code that is not run, such as calls of a shell, scrolls on the site like any other."
+    for block in re.findall(r'(?ms)^ *```.*?\n(.*?)^ *```', p.prose) if p.notebook else ():
+        for line in block.splitlines():
+            if len(line) > WIDE: yield f'a block has a line of {len(line)} columns: {line[:40]}…'
+
+
+def check_tables(p):
+    "Where a line is longer than 72 columns, the dashes weigh the columns: as many for a symbol as for a sentence waste a page's width."
+    for head, dashes, body in re.findall(r'(?m)^(\|.*)\n(\|[-:| ]+\|)\n((?:\|.*\n?)*)', p.prose if p.notebook else ''):
+        cells = dashes.strip('|').split('|')
+        if len(cells) > 2 and len(set(cells)) == 1 and max(map(len, [head, *body.splitlines()])) > 72: yield f'a table with {len(cells)} equal columns: {head[:40]}'
 
 
 DECIMAL = r'(?<![\w.,/:])(\d[\d,]*\.\d+)(?!\w|\.\d)'
@@ -198,7 +206,8 @@ def check_bibliography(bib=ROOT/'nbs/refs.bib'):
             if field not in entry: yield f'{key} has no {field}'
 
 
-CHECKS = check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code, check_badge, check_numbers
+CHECKS = (check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code,
+          check_blocks, check_tables, check_badge, check_numbers)
 
 
 def complaints():

@@ -1,8 +1,11 @@
 """Run chapters in a real kernel and store their outputs: `python tools/run.py [NOTEBOOK ...] [--flags "slow data"]`.
 
 Without names every chapter runs. Cells marked `#| eval: false`, and flagged cells not asked for, keep the outputs they have.
-A chapter is written only when all of it ran; its metadata then carries the hash of the code that made the outputs."""
+A chapter is written only when all of it ran; its metadata then carries the hash of the code that made the outputs.
+Figures are stored at twice the size at which they are shown, unless that costs a page more than a megabyte."""
 import argparse, sys, time
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
@@ -15,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from freshness import code_hash
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
+SHARP = ["--InlineBackend.figure_formats={'retina'}"] # twice the pixels, and beside them the size to show them at
+COST = 1_000_000 # bytes that sharp figures may add to a page
 
 
 def runs(cell, skip):
@@ -24,15 +29,35 @@ def runs(cell, skip):
     return (direc.get('eval:') or [''])[0].lower() != 'false' and not skip & direc.keys()
 
 
+def halve(png):
+    "A picture in base 64 at half its size."
+    from PIL import Image
+    picture, file = Image.open(BytesIO(b64decode(png))), BytesIO()
+    picture.resize((max(1, picture.width//2), max(1, picture.height//2)), Image.Resampling.BOX).save(file, 'png', optimize=True)
+    return b64encode(file.getvalue()).decode() + '\n'
+
+
+def lighten(nb, cost=COST):
+    "Halve the sharp figures of a notebook when they cost too much."
+    sharp = [o for c in nb.cells for o in c.get('outputs', []) if 'width' in o.get('metadata', {}).get('image/png', {})]
+    small = [halve(o['data']['image/png']) for o in sharp]
+    if 0.75*sum(len(o['data']['image/png']) - len(s) for o,s in zip(sharp, small)) <= cost: return
+    for o, png in zip(sharp, small):
+        o['data']['image/png'] = png
+        del o['metadata']['image/png']
+
+
 def run(path, flags=''):
     "Execute the notebook at `path` and write it back with its outputs; return the seconds it took."
     nb, start = nbformat.read(path, as_version=4), time.time()
     skip = set(get_config().tst_flags.split()) - set(flags.split())
-    client = NotebookClient(nb, timeout=None, kernel_name='python3', coalesce_streams=True, resources={'metadata': {'path': str(path.parent)}})
+    client = NotebookClient(nb, timeout=None, kernel_name='python3', coalesce_streams=True, resources={'metadata': {'path': str(path.parent)}},
+                            extra_arguments=SHARP)
     with client.setup_kernel():
         for i, cell in enumerate(nb.cells):
             if runs(cell, skip): client.execute_cell(cell, i)
     noisy = [i for i, c in enumerate(nb.cells) if any(o.get('name') == 'stderr' for o in c.get('outputs', []))]
+    lighten(nb)
     nbformat.write(nb, path)
     nb = read_nb(path)
     cfg = get_config()

@@ -48,6 +48,34 @@ def test_text_of_the_site_can_be_read(theme, page):
     assert contrast('#ffffff', '#000000') == pytest.approx(21)
     assert contrast(colors['link-color'], page) >= 4.5
     assert contrast('#ffffff', colors['primary']) >= 4.5 # the navigation bar
+    assert contrast(colors['text-muted'], page) >= 4.5
+    if theme == 'dark': # the light theme's own are dark enough
+        assert contrast(colors['code-color'], colors['code-bg']) >= 4.5 and contrast(colors['code-bg'], page) < 1.5 # no pill of light
+        assert contrast(colors['breadcrumb-active-color'], page) >= 4.5
+
+
+def test_captions_can_be_read():
+    css = (ROOT/'nbs/styles.css').read_text(encoding='utf-8')
+    light, dark = re.findall(r'figcaption \{ color: (#\w{6})', css)
+    assert contrast(light, '#ffffff') >= 4.5 and contrast(dark, '#222222') >= 4.5
+
+
+def test_what_a_rendering_taught():
+    "Settings of the site without which a fault that was seen on it comes back."
+    site = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
+    html = site['format']['html']
+    assert html['respect-user-color-scheme'] and html['code-copy'] == 'hover' # a button over the first line hides it
+    assert site['image'] == site['website']['image'] == 'card.png' and (ROOT/'nbs/card.png').exists()
+    assert {'card.png', 'llms.txt', 'apilist.txt'} <= set(site['project']['resources'])
+    assert get_config().git_url in [item['href'] for item in site['website']['navbar']['right']]
+    css = (ROOT/'nbs/styles.css').read_text(encoding='utf-8')
+    assert 'mjx-container[display="true"] { min-width: 0 !important; }' in css # or numbered equations push a phone's page sideways
+    for theme in 'light', 'dark': assert '$web-font-path: false;' in (ROOT/f'nbs/{theme}.scss').read_text(encoding='utf-8')
+
+
+def test_the_same_quarto_everywhere():
+    pinned = re.search(r'quarto-actions/setup@v\d+\s+with: \{version: ([\d.]+)\}', (ROOT/'.github/workflows/deploy.yaml').read_text(encoding='utf-8'))[1]
+    assert set(re.findall(r'Quarto ([\d.]+\d)|/v([\d.]+\d)', (ROOT/'Makefile').read_text(encoding='utf-8'))) == {(pinned, ''), ('', pinned)}
 
 
 TEXT = 'set_xlabel', 'set_ylabel', 'set_title', 'suptitle', 'text', 'annotate'

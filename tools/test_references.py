@@ -48,6 +48,8 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ((FIGURE.replace('fig-cap', 'no').replace('fig-a\n', 'fig-b\n'), [PNG]), 'has a figure without fig-cap'),
     ((FIGURE.replace('label', 'no'), [PNG]), 'has a figure without label'),
     (('x = [' + 30*'1000, ' + ']', []), 'has a line of 186 columns'),
+    ('```sh\n' + 21*'call ' + '\n```', 'a block has a line of 105 columns'),
+    ('| a | b | c |\n|---|---|---|\n| x | y | ' + 15*'words ' + '|', 'a table with 3 equal columns: | a | b | c |'),
     (('def f():\n' + 41*'    x = 1\n', []), 'f has 41 lines'),
     (('1/0', [dict(output_type='error')]), 'has a stored error or warning'),
     (('warn()', [dict(output_type='stream', name='stderr', text=['x'])]), 'has a stored error or warning'),
