@@ -909,11 +909,11 @@ def write_each(
     parts,     # Images, some at a time, each `(n, channels, h, w)`
     path:Path, # samples.png for samples_000000.png and so on
 )->str:        # Where they are
-    "Write each image to a file of its own."
+    "Write each image to a file of its own, in its own size."
     i = 0
     for part in parts:
         for img in part:
-            save_image(enlarge(img), path.with_name(f'{path.stem}_{i:06d}.png'))
+            save_image(img, path.with_name(f'{path.stem}_{i:06d}.png'))
             i += 1
     return f'{path.with_name(f"{path.stem}_000000.png")} and so on'
 
