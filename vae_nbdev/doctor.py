@@ -266,7 +266,9 @@ def examine_model(
             and type(like).__name__ in ('Gaussian', 'Laplace') else None
         few,labels = next(iter(batches(fresh)))
         found = [find_loss(model, beta)]
-        found += examine(x, mu, logvar, recon, sigma, type(like).__name__ == 'Laplace')
+        told = examine(x, mu, logvar, recon, sigma, type(like).__name__ == 'Laplace')
+        normal = getattr(model, 'prior', None) is None # else codes need not fill N(0,I)
+        found += [s for s in told if normal or s.code != 'aggregate']
         if train is not None:
             found.append(find_overfit(model, batches(train), batches(fresh), shared))
         found.append(find_gap(model, few[:16], None if labels is None else labels[:16]))

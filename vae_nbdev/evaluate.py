@@ -418,7 +418,7 @@ def notes(
     prior = getattr(model, 'prior', None)
     if prior is not None:
         out.append(f'the prior is a {getattr(prior, "kind", type(prior).__name__)}, '
-                   'fitted to codes: the rate is an estimate from one draw')
+                   'which was learned: the rate is an estimate from one draw')
     if model.class_labels: out.append('the decoder is told the label: p(x) stands for p(x|label)')
     return out
 
