@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from time import process_time
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from vae_nbdev.config import CONFIG_NAME, preset
 from vae_nbdev.core import check_range, write_whole
 from vae_nbdev.data import Batches, load_dataset
@@ -20,6 +19,7 @@ from vae_nbdev.evaluate import bound_images, evaluating, log_weights, mean_error
 from vae_nbdev.trainer import update_average
 from vae_nbdev.vae import VAE
 from common import RESULTS, Parser, command, machine, run, versions
+from levels import DRAWS, flops_of
 
 MARKS = 86, 84, 82, 81, 80 # nats
 ENTRIES = { # settings that differ from the preset `mnist`
@@ -27,7 +27,7 @@ ENTRIES = { # settings that differ from the preset `mnist`
     'levels': dict(prior='flow', lower_levels='4x7', activation='silu'),
 }
 RATE, PRIOR_RATE, DECAY, CLIP, WARMUP = 4e-3, 2e-3, 0.9995, 200., 200 # step sizes, weight average, norm, steps
-DRAWS, BLOCK, CHECKED = 25, 100, 200 # draws at a time; images at a time; images whose NLL is also measured in single precision
+BLOCK, CHECKED = 100, 200 # images at a time; images whose NLL is also measured in single precision
 PRESET_STEPS = 60*430 # of the preset `mnist`, to compare with
 half = lambda: torch.autocast('cpu', torch.bfloat16)
 
@@ -40,12 +40,6 @@ def make(name, seed):
 def make_plain(seed):
     "The model of the preset `mnist` itself."
     return VAE(preset('mnist', seed=seed).model)
-
-def flops_of(model, x):
-    "Floating-point operations of one training step."
-    with FlopCounterMode(display=False) as counter: model.bound(x).elbo.mean().backward()
-    model.zero_grad()
-    return counter.get_total_flops()
 
 def groups(model):
     "Parameters of the networks and of the prior, each with its step size."

@@ -227,7 +227,9 @@ def start(self:MixturePrior, z:Tensor, x:Tensor, generator:torch.Generator):
     self.log_diag.data.fill_(-0.5*math.log(0.75))
 
 @patch(as_prop=True)
-def must_start(self:MixturePrior): return bool((self.means == 0).all()) # all alike, for ever
+def must_start(self:MixturePrior):
+    "Components that begin alike would stay alike."
+    return bool((self.means == 0).all())
 
 # %% ../nbs/10_priors.ipynb #10pri025
 class VampPrior(Prior):
@@ -287,7 +289,9 @@ def start(self:VampPrior, z:Tensor, x:Tensor, generator:torch.Generator):
     self.logits.data.copy_(x[rows].clamp(0.02, 0.98).logit()/10)
 
 @patch(as_prop=True)
-def must_start(self:VampPrior): return bool((self.logits == 0).all())
+def must_start(self:VampPrior):
+    "Pseudo-inputs that begin alike would stay alike."
+    return bool((self.logits == 0).all())
 
 # %% ../nbs/10_priors.ipynb #10pri030
 class Coupling(nn.Module):

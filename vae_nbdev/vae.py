@@ -332,11 +332,9 @@ def summary(
     rest = sum(p.numel() for p in model.likelihood.parameters())
     if rest: rows.append(('likelihood', '', f'{rest:,}'))
     if prior := model.prior:
-        rows.append(('prior', '', f'{sum(p.numel() for p in prior.parameters()):,}'))
-    if model.prior is not None:
-        num = sum(p.numel() for p in model.prior.parameters())
-        kind = getattr(model.prior, 'kind', type(model.prior).__name__)
-        rows.append((f'prior ({kind})', '×'.join(map(str, model.latent_shape)), f'{num:,}'))
+        kind = getattr(prior, 'kind', type(prior).__name__)
+        num = sum(p.numel() for p in prior.parameters())
+        rows.append((f'prior ({kind})', '', f'{num:,}'))
     rows.append(('total', '', f'{sum(p.numel() for p in model.parameters()):,}'))
     widths = [max(map(len, column)) for column in zip(*rows)]
     line = '{:<%d}  {:>%d}  {:>%d}' % tuple(widths)
