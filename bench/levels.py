@@ -25,9 +25,9 @@ MODELS = {'1': '', '2': '4x7', '3': '4x7,2x14'} # levels below the top one, whic
 SETTINGS = dict(block_stages='last', activation='silu', learning_rate=3e-3, warmup_steps=100)
 CLIP, DRAWS = 200., 25 # largest norm of a gradient; draws weighed together
 
-def flops_of(model, x):
-    "Floating-point operations of one training step, as torch counts them."
-    with FlopCounterMode(display=False) as counter: model.bound(x).elbo.mean().backward()
+def flops_of(model, bound):
+    "Floating-point operations of one training step with what `bound` gives, as torch counts them."
+    with FlopCounterMode(display=False) as counter: bound().backward()
     model.zero_grad()
     return counter.get_total_flops()
 
@@ -36,7 +36,7 @@ def train(config, batches, minutes):
     t, (x, _) = config.train, next(iter(batches))
     torch.manual_seed(t.seed)
     model = VAE(config.model)
-    optimizer, flops = make_optimizer(model, t), flops_of(model, x)
+    optimizer, flops = make_optimizer(model, t), flops_of(model, lambda: model.bound(x).elbo.mean())
     average, step, start, share, running = copy.deepcopy(model), 0, process_time(), 0., 0.
     while share < 1:
         batches.epoch = step//len(batches)

@@ -2,7 +2,7 @@
 
 An entry is a set of settings. It is trained on the 55,000 training images for its core-minutes of processor time (steps only, one thread; the learning
 rate falls with the share that is spent), and judged once, at its end: the NLL of all 10,000 test images by importance sampling with K draws each, and
-its standard error over images. Stated with it: core-minutes, machine, FLOPs of training as torch counts them, parameters. Decoding runs in the
+its standard error over images. An entry may go on where another ended; it then counts that one's minutes and FLOPs too. Stated with it: core-minutes, machine, FLOPs of training as torch counts them, parameters. Decoding runs in the
 precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in training and in
 judging; states and weights are kept in --folder, results in results/speedrun.json. The rules are in nbs/25_speedrun.ipynb."""
 import argparse, copy, json, math
@@ -12,7 +12,7 @@ from pathlib import Path
 from time import process_time
 import torch
 from vae_nbdev.config import CONFIG_NAME, preset
-from vae_nbdev.core import check_range, write_whole
+from vae_nbdev.core import InputError, check_range, write_whole
 from vae_nbdev.data import Batches, load_dataset
 from vae_nbdev.elbo import iwae_bound
 from vae_nbdev.evaluate import bound_images, evaluating, log_weights, mean_error
@@ -25,7 +25,9 @@ MARKS = 86, 84, 82, 81, 80 # nats
 ENTRIES = { # settings that differ from the preset `mnist`
     'flow': dict(prior='flow'),
     'levels': dict(prior='flow', lower_levels='4x7', activation='silu'),
+    'tight': dict(prior='flow'),
 }
+LATER = {'tight': ('flow', 5, 0.5)} # goes on where that entry ended, with a bound of so many draws, from this share of the step sizes
 RATE, PRIOR_RATE, DECAY, CLIP, WARMUP = 4e-3, 2e-3, 0.9995, 200., 200 # step sizes, weight average, norm, steps
 BLOCK, CHECKED = 100, 200 # images at a time; images whose NLL is also measured in single precision
 PRESET_STEPS = 60*430 # of the preset `mnist`, to compare with
@@ -55,8 +57,12 @@ def keep(state, path):
 def train(name, images, args):
     "Train an entry to its end, from wherever it is."
     (config, model), path, limit = make(name, args.seed), Path(args.folder)/f'{name}.pt', 60*args.minutes
+    before, draws, peak = LATER.get(name, (None, 1, 1.))
+    old = ended(before, args) if before else None
+    if old: model.load_state_dict(old['average'])
     optimizer = torch.optim.AdamW(groups(model), betas=(0.9, 0.99), weight_decay=0., fused=True)
-    average, step, used = copy.deepcopy(model).requires_grad_(False), 0, 0.
+    start = old['used'] if old else 0.
+    average, step, used = copy.deepcopy(model).requires_grad_(False), 0, start
     batches = Batches(images, None, config.train.batch_size, shuffle=True, binarize='dynamic', seed=args.seed)
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -70,9 +76,9 @@ def train(name, images, args):
             now = process_time()
             used, last = used + now - last, now
             if used >= limit: break
-            share = min(1., (step + 1)/WARMUP)*0.5*(1 + math.cos(math.pi*used/limit))
+            share = peak*min(1., (step + 1)/WARMUP)*0.5*(1 + math.cos(math.pi*(used - start)/(limit - start)))
             for g in optimizer.param_groups: g['lr'] = g['rate']*share
-            with half(): loss = -model.bound(x.contiguous(memory_format=torch.channels_last)).elbo.mean()
+            with half(): loss = -bound_of(model, x.contiguous(memory_format=torch.channels_last), draws).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
@@ -80,19 +86,37 @@ def train(name, images, args):
             step += 1
             update_average(average, model, step, DECAY)
             running = loss.item() if running is None else running + 0.01*(loss.item() - running)
-            if step % 500 == 0: print(f'{name}: step {step:,}, {used/60:.1f} of {limit/60:g} core-minutes, training ELBO {-running:.2f}', flush=True)
+            if step % 500 == 0: print(f'{name}: step {step:,}, {used/60:.1f} of {limit/60:g} core-minutes, training bound {-running:.2f}', flush=True)
         if used >= limit or now - saved > 60:
             keep(dict(model=model.state_dict(), average=average.state_dict(), opt=optimizer.state_dict(), step=step, used=used), path)
             saved = now
     x = next(iter(batches))[0]
-    return config, average.eval(), dict(core_minutes=used/60, steps=step, epochs=step/len(batches), parameters=sum(p.numel() for p in model.parameters()),
-                                training_flops=flops_of(model, x)*step, preset_flops=flops_of(make_plain(args.seed), x)*PRESET_STEPS)
+    first = old['step'] if old else 0
+    of = lambda m, draws=1: flops_of(m, lambda: bound_of(m, x, draws).mean())
+    flops = of(model, draws)*step + of(model)*first
+    return config, average.eval(), dict(core_minutes=used/60, steps=first + step, epochs=(first + step)/len(batches), parameters=sum(p.numel() for p in model.parameters()),
+                                        training_flops=flops, preset_flops=of(make_plain(args.seed))*PRESET_STEPS)
+
+def ended(name, args):
+    "The state at the end of another entry."
+    path = Path(args.folder)/f'{name}.pt'
+    if not path.exists(): raise InputError(f'{args.entry} goes on where {name} ended: run `python bench/speedrun.py {name}` first')
+    return torch.load(path, weights_only=True)
+
+def bound_of(model, x, draws):
+    "The ELBO of each image, or the tighter bound of several draws."
+    return model.bound(x).elbo if draws == 1 else iwae_bound(weigher(model, x)(draws, None).float())
+
+def weigher(model, x):
+    "What gives n log-weights of each image, from a generator."
+    if hasattr(model, 'log_weights'): return lambda n, g: model.log_weights(x, None, n, g)
+    q = model.encode(x)
+    return lambda n, g: log_weights(model, x, None, q, n, g)
 
 def nll_of(model, x, k, generator):
     "NLL of each image with k draws."
-    q = model.encode(x)
-    weigh = (lambda n: model.log_weights(x, None, n, generator)) if hasattr(model, 'log_weights') else (lambda n: log_weights(model, x, None, q, n, generator))
-    return -iwae_bound(torch.cat([weigh(min(DRAWS, k - i)) for i in range(0, k, DRAWS)]).float())
+    weigh = weigher(model, x)
+    return -iwae_bound(torch.cat([weigh(min(DRAWS, k - i), generator) for i in range(0, k, DRAWS)]).float())
 
 def judge(name, model, test, args):
     "NLL of all test images, block by block; blocks that are done are kept."
@@ -115,7 +139,7 @@ def main(args):
     torch.set_flush_denormal(True)
     check_range(args.k, 'k', 1)
     images, test, path = load_dataset('mnist', 'train').images, load_dataset('mnist', 'test'), RESULTS/'speedrun.json'
-    if args.quick: images, test.images, args.folder, args.minutes, args.k = images[:1000], test.images[:200], args.folder + '/quick', 0.05, 10
+    if args.quick: images, test.images, args.folder, args.minutes, args.k = images[:1000], test.images[:200], args.folder + '/quick', 0.1 if args.entry in LATER else 0.05, 10
     print(f'{args.entry}: states go to {args.folder}', flush=True)
     config, model, facts = train(args.entry, images, args)
     folder = Path(args.folder)/args.entry
