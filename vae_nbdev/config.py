@@ -34,7 +34,7 @@ CHOICES = dict(
     activation=('relu', 'leaky_relu', 'silu', 'gelu'),
     likelihood_type=('bernoulli', 'continuous_bernoulli', 'gaussian', 'laplace',
                      'discretized_logistic', 'bce', 'mse', 'l1'),
-    scale_mode=('fixed', 'learned', 'per_pixel'),
+    scale_mode=('fixed', 'learned', 'optimal', 'per_pixel'),
     encoder_labels=('none', 'channel', 'onehot'),
     prior=('normal', 'mixture', 'vamp', 'flow'),
     lr_schedule=('constant', 'cosine', 'plateau'),
@@ -142,10 +142,14 @@ def check_shape(
 
 def check_scale(
     scale:float,    # Scale of a likelihood, in units of the pixel range
-    scale_mode:str, # fixed, learned or per_pixel
+    scale_mode:str, # fixed, learned, optimal or per_pixel
+    closed:bool=True, # Has the best scale of a batch a closed form?
 ):
     "Refuse a scale that is not positive, or that a learned one cannot reach."
     check_choice(scale_mode, CHOICES['scale_mode'], 'scale_mode')
+    if scale_mode == 'optimal' and not closed:
+        raise InputError('the best scale of a discretised logistic has no closed form: '
+                         'use scale_mode learned')
     low, high = (0, math.inf) if scale_mode == 'fixed' else (MIN_SCALE, MAX_SCALE)
     if low < scale < high: return
     raise InputError(f'scale must be more than {low:g} and less than {high:g} '
@@ -249,7 +253,7 @@ class VAEConfig:
     activation:str='relu'           # relu, leaky_relu, silu or gelu
     likelihood_type:str='bernoulli' # bernoulli, gaussian, laplace, discretized_logistic, …
     scale:float=1.                  # Scale of gaussian, laplace, discretized_logistic, or its start
-    scale_mode:str='fixed'          # fixed, learned (one for all) or per_pixel (from the decoder)
+    scale_mode:str='fixed'          # fixed, learned, optimal (for each batch) or per_pixel
     num_levels:int=256              # Grey levels of discretized_logistic
     num_classes:int=0               # Classes of the labels; 0: the model takes none
     encoder_labels:str='none'       # Labels in the encoder: none, a channel, or onehot channels
@@ -268,7 +272,8 @@ class VAEConfig:
         if self.latent_side: check_side(self)
         if self.prior != 'normal': check_prior(self)
         if self.likelihood_type in ('gaussian', 'laplace', 'discretized_logistic'):
-            check_scale(self.scale, self.scale_mode)
+            closed = self.likelihood_type != 'discretized_logistic'
+            check_scale(self.scale, self.scale_mode, closed)
         factor = self.label_factor
         if not (isinstance(factor, (int, float)) and math.isfinite(factor)):
             raise InputError(f'label_factor must be a number, got {quoted(factor)}')

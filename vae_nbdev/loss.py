@@ -277,23 +277,30 @@ def unbound_log_scale(
 
 # %% ../nbs/04_loss.ipynb #adbbf02b
 class LocationScale(Likelihood):
-    "A location for each pixel, and a scale: fixed, learned (one number), or given per pixel."
+    "A location for each pixel, and a scale: fixed, learned, the best of a batch, or per pixel."
+    power = None # of the residuals that the best scale is a mean of
     def __init__(self,
         scale:float=1.,         # The scale, or where it starts, in units of the pixel range
-        scale_mode:str='fixed', # fixed, learned or per_pixel (second half of the channels)
+        scale_mode:str='fixed', # fixed, learned, optimal or per_pixel (second half of the channels)
     ):
         super().__init__()
-        check_scale(scale, scale_mode)
+        check_scale(scale, scale_mode, self.power is not None)
         self.scale_mode, start = scale_mode, math.log(scale)
-        if scale_mode != 'fixed': start = unbound_log_scale(start)
-        self.log_scale = nn.Parameter(torch.tensor(start)) if scale_mode == 'learned' else start
+        if scale_mode in ('learned', 'per_pixel'): start = unbound_log_scale(start)
+        if scale_mode == 'optimal': self.register_buffer('log_scale', torch.tensor(start))
+        else: self.log_scale = nn.Parameter(torch.tensor(start)) if scale_mode == 'learned' else start
         if scale_mode == 'per_pixel': self.params_per_channel = 2
 
     def split(self,
         params:Tensor, # The decoder's raw output, `(n, params_per_channel*channels, h, w)`
+        x:Tensor=None, # Images that are scored; in training they set a scale that is `optimal`
     )->tuple:          # Location, `(n, channels, h, w)`, and log-scale, which broadcasts against it
         "Location and log-scale of each pixel."
         params = full_precision(params)
+        if self.scale_mode == 'optimal':
+            if self.training and x is not None:
+                self.log_scale.copy_(optimal_scale(params.detach(), x, self.power).log())
+            return params, self.log_scale
         if self.scale_mode == 'fixed': return params, params.new_full((), self.log_scale)
         if self.scale_mode == 'learned': return params, bound_log_scale(self.log_scale)
         loc,raw = params.chunk(2, 1)
@@ -303,8 +310,9 @@ class LocationScale(Likelihood):
 
 class Gaussian(LocationScale):
     "Normal density around the decoder's output; with scale 1, half the squared error."
+    power = 2
     def log_prob_pixels(self, params:Tensor, x:Tensor)->Tensor:
-        loc,log_scale = self.split(params)
+        loc,log_scale = self.split(params, x)
         return -0.5*((x - loc)*(-log_scale).exp())**2 - log_scale - 0.5*math.log(2*math.pi)
 
     def sample(self, params:Tensor, generator:torch.Generator|None=None)->Tensor:
@@ -315,19 +323,21 @@ class Gaussian(LocationScale):
 def optimal_scale(
     params:Tensor, # Locations of the pixels, `(n, channels, h, w)`
     x:Tensor,      # Images, the same shape
+    power:int=2,   # 2: of a Gaussian, the root mean square; 1: of a Laplace, the mean
 )->Tensor:         # A scalar, in units of the pixel range, within the bounds of a learned scale
-    "The sigma with which a Gaussian fits a batch best: its root mean squared residual."
+    "The scale that fits a batch best: a mean of its absolute residuals (@eq-best-scale)."
     if params.shape != x.shape:
         raise InputError(f'one location for each pixel, please: got {tuple(params.shape)} '
                          f'for images {tuple(x.shape)}')
-    squared = (full_precision(x) - full_precision(params)).square().mean()
-    return squared.clamp(MIN_SCALE**2, MAX_SCALE**2).sqrt()
+    powers = (full_precision(x) - full_precision(params)).abs().pow(power).mean()
+    return powers.clamp(MIN_SCALE**power, MAX_SCALE**power).pow(1/power)
 
 # %% ../nbs/04_loss.ipynb #161061a7
 class Laplace(LocationScale):
     "Two-sided exponential density around the decoder's output; with scale 1, the absolute error."
+    power = 1
     def log_prob_pixels(self, params:Tensor, x:Tensor)->Tensor:
-        loc,log_scale = self.split(params)
+        loc,log_scale = self.split(params, x)
         return -(x - loc).abs()*(-log_scale).exp() - log_scale - math.log(2)
 
     def sample(self, params:Tensor, generator:torch.Generator|None=None)->Tensor:
@@ -406,7 +416,7 @@ LIKELIHOODS = dict(bernoulli=Bernoulli, continuous_bernoulli=ContinuousBernoulli
 def make_likelihood(
     likelihood_type:str,    # A name of a likelihood; mse: gaussian, l1: laplace, with scale 1
     scale:float=1.,         # Scale of gaussian, laplace, discretized_logistic, or where it starts
-    scale_mode:str='fixed', # fixed, learned or per_pixel; families without a scale ignore it
+    scale_mode:str='fixed', # fixed, learned, optimal, per_pixel; families without one ignore it
     num_levels:int=256,     # Grey levels of discretized_logistic
     channels:int=1,         # Channels that the images must have; None: any number
 )->Likelihood:              # The likelihood

@@ -20,7 +20,7 @@ export const CHOICES = {
   norm: ['none', 'batch', 'group'],
   activation: ['relu', 'leaky_relu', 'silu', 'gelu'],
   likelihood_type: ['bernoulli', 'continuous_bernoulli', 'gaussian', 'laplace', 'discretized_logistic', 'bce', 'mse', 'l1'],
-  scale_mode: ['fixed', 'learned', 'per_pixel'],
+  scale_mode: ['fixed', 'learned', 'optimal', 'per_pixel'],
   encoder_labels: ['none', 'channel', 'onehot'],
   prior: ['normal', 'flow'], // the library also has mixture and vamp
 }
@@ -469,8 +469,8 @@ function buildLikelihood(fill, {likelihood_type: type, scale, scale_mode: mode, 
   const one = families[type], ownScale = one.hasScale && type !== 'mse' && type !== 'l1'
   if (!ownScale) return {...one, perChannel: 1, logScale: () => 0}
   if (mode === 'fixed') return {...one, perChannel: 1, logScale: () => Math.log(scale)}
-  if (mode === 'learned') {
-    const s = boundLogScale(fill.take('likelihood.log_scale').data[0])
+  if (mode === 'learned' || mode === 'optimal') {
+    const raw = fill.take('likelihood.log_scale').data[0], s = mode === 'learned' ? boundLogScale(raw) : raw
     return {...one, perChannel: 1, logScale: () => s}
   }
   const start = unboundLogScale(Math.log(scale)) // per pixel: the second half of the channels
