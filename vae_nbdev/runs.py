@@ -29,8 +29,8 @@ from .checkpoint import (CollapseAlarm, Checkpoints, Interruptible, check_same,
                                   collapse_text,
                                   list_checkpoints, resume)
 from .config import (BINARIZE, CONFIG_NAME, DATASETS, OWN_CLASSES, PRESET_OF, PRESETS,
-                              Config, DataConfig, check_number, load_config, preset,
-                              read_config, read_fields, save_config, with_settings)
+                              READY_RULERS, Config, DataConfig, check_number, load_config,
+                              preset, read_config, read_fields, save_config, with_settings)
 from .core import (InputError, check_choice, check_range, clear_temporaries, lock_folder,
                             quoted, shown, speaks, user_path, write_whole)
 from .data import (Batches, ImageSet, class_names, image_hashes, load_data,
@@ -159,7 +159,7 @@ class Start(Callback):
         if self.resumed:
             for p in self.old: p.unlink(missing_ok=True) # drawn from other weights
         elif self.old: set_aside(self.folder, [*self.old, *run_files(self.folder, (CONFIG_NAME,))])
-        if self.distance and self.config.train.feature_net != 'lpips':
+        if self.distance and self.config.train.feature_net not in READY_RULERS:
             save_feature_net(self.distance, self.folder/FEATURE_NET)
         if self.hashes is not None:
             with write_whole(self.folder/TRAINED_ON) as f:
@@ -267,7 +267,7 @@ def load_distance(
 ):                 # A feature distance on the device, or None
     "The feature distance that the settings ask for; a run that goes on keeps its network."
     if not t.feature_weight: return None
-    kept = resumed and holds_run(folder) and t.feature_net != 'lpips'
+    kept = resumed and holds_run(folder) and t.feature_net not in READY_RULERS
     net = str(folder/FEATURE_NET) if kept else t.feature_net
     if net == 'self' and speaks(): print('training a feature network on the images', flush=True)
     with accelerator.local_main_process_first() if net == 'lpips' else nullcontext():
