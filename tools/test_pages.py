@@ -1,5 +1,5 @@
 """What pages.py and reference.py make of a chapter."""
-import json, re
+import ast, json, re
 from collections import Counter
 from functools import cache
 from typing import NamedTuple
@@ -151,3 +151,22 @@ def test_pages_to_look_things_up_in_show_no_tests(page):
     for c in site()[page].cells:
         shown = c.cell_type == 'code' and not {'hide', 'code-fold:', 'echo:'} & set(c.directives_ or {})
         assert not shown or 'assert' not in c.source, c.source
+
+
+def tests(source):
+    "Statements of a cell that only test; none where the cell also defines what it tests."
+    body = ast.parse(source).body
+    if any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in body): return []
+    calls = [n.value.func for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
+    return [n for n in body if isinstance(n, ast.Assert)] + [f for f in calls if getattr(f, 'id', '').startswith('assert_')]
+
+
+def test_what_only_tests(): assert len(tests('x = 1\nassert x\nassert_close(x, 1)')) == 2 and not tests('def f(): return 1\nassert f()') and not tests('print(assert_that)')
+
+
+@pytest.mark.parametrize('page', ['mnist', 'celeba', 'perceptual', 'pitfalls', 'recipes'])
+def test_studies_show_no_tests(page):
+    "What a study claims is tested in hidden cells; cells with a flag are its trainings, which may refuse to go on."
+    for c in site()[page].cells:
+        aside = {'hide', 'code-fold:', 'slow', 'data', 'eval:'} & set(c.directives_ or {})
+        assert c.cell_type != 'code' or aside or not tests(c.source), c.source
