@@ -7,7 +7,8 @@ import pytest
 from execnb.nbio import dict2nb, mk_cell, read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
-from nbdev.process import extract_directives
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor, extract_directives
 from pages import Anchors, Solutions, exported, names
 from reference import NBS, build, entry, table
 from rendered import faults, main, mend_search
@@ -76,6 +77,16 @@ def test_every_page_is_about_this_package():
     assert all('object at 0x' not in text for text in files.values())
     pages = {p.stem for p in files if p.suffix == '.qmd'}
     assert {'loss', 'vae', 'cli'} <= pages and get_config().title in next(t for p,t in files.items() if p.name == 'llms.txt')
+
+
+def test_a_list_of_pages_leads_to_them():
+    text, base = (NBS/'llms.txt').read_text(encoding='utf-8'), f'{get_config().doc_host}{get_config().doc_baseurl}/'
+    listed = {a.removeprefix(base) for a in re.findall(r'\]\((.*?\.html)\)', text)}
+    made = set()
+    for path in NBS.glob('*.ipynb'):
+        front = NBProcessor(path, procs=FrontmatterProc, process=True).nb.frontmatter_
+        made.add(front.get('output-file', f'{path.stem}.html'))
+    assert made == listed | {'index.html'} and 'start.html' in made
 
 
 def test_a_definition_that_is_not_a_plain_function_is_on_its_page():
@@ -153,7 +164,7 @@ def test_pages_to_look_things_up_in_show_no_tests(page):
         assert not shown or 'assert' not in c.source, c.source
 
 
-def tests(source):
+def asserted(source):
     "Statements of a cell that only test; none where the cell also defines what it tests."
     body = ast.parse(source).body
     if any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in body): return []
@@ -161,7 +172,7 @@ def tests(source):
     return [n for n in body if isinstance(n, ast.Assert)] + [f for f in calls if getattr(f, 'id', '').startswith('assert_')]
 
 
-def test_what_only_tests(): assert len(tests('x = 1\nassert x\nassert_close(x, 1)')) == 2 and not tests('def f(): return 1\nassert f()') and not tests('print(assert_that)')
+def test_what_only_tests(): assert len(asserted('x = 1\nassert x\nassert_close(x, 1)')) == 2 and not asserted('def f(): return 1\nassert f()') and not asserted('print(assert_that)')
 
 
 @pytest.mark.parametrize('page', ['mnist', 'celeba', 'perceptual', 'pitfalls', 'recipes'])
@@ -169,4 +180,4 @@ def test_studies_show_no_tests(page):
     "What a study claims is tested in hidden cells; cells with a flag are its trainings, which may refuse to go on."
     for c in site()[page].cells:
         aside = {'hide', 'code-fold:', 'slow', 'data', 'eval:'} & set(c.directives_ or {})
-        assert c.cell_type != 'code' or aside or not tests(c.source), c.source
+        assert c.cell_type != 'code' or aside or not asserted(c.source), c.source
