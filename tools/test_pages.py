@@ -89,6 +89,14 @@ def test_a_list_of_pages_leads_to_them():
     assert made == listed | {'index.html'} and 'start.html' in made
 
 
+FIRST = '''plot data elbo encoder decoder loss features vae trainer checkpoint tracking samplers evaluate config explore cli study check
+           mnist celeba perceptual pitfalls notation numbers papers'''.split()
+
+def test_a_chapter_keeps_its_address_when_it_gets_another_number():
+    made = [NBProcessor(p, procs=FrontmatterProc, process=True).nb.frontmatter_.get('output-file', f'{p.stem}.html') for p in NBS.glob('*.ipynb')]
+    assert {f'{name}.html' for name in FIRST} <= set(made) and len(set(made)) == len(made) # the pages of the first order
+
+
 def test_a_definition_that_is_not_a_plain_function_is_on_its_page():
     assert '{#coders}' in reference('bytes') and '{#lineargaussianvae.fit}' in reference('elbo')
 
