@@ -13,9 +13,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 
 
-def chapters():
+def address(file):
+    "Where the site has a notebook: nbdev leaves the number out."
+    cfg = get_config()
+    return f'{cfg.doc_host}{cfg.doc_baseurl}/' + re.sub(r'^\d+_', '', file).replace('.ipynb', '.html')
+
+
+def chapters(pattern='[0-9]*.ipynb'):
     "Each chapter's file, title, sentence and module, in order."
-    for path in sorted(NBS.glob('[0-9]*.ipynb')):
+    for path in sorted(NBS.glob(pattern)):
         cells = json.loads(path.read_text(encoding='utf-8'))['cells']
         title, sentence = re.match(r'# ([^\n]+)\n+> ([^\n]+)', ''.join(cells[0]['source'])).groups()
         module = re.search(r'(?m)^#\| default_exp (\w+)', '\n'.join(''.join(c['source']) for c in cells))
@@ -115,16 +121,17 @@ def build():
     "Contents of all pages, by path."
     files, listed, pages = {}, [], []
     cfg = get_config()
-    site = f'{cfg.doc_host}{cfg.doc_baseurl}'
     for file, title, sentence, module in chapters():
-        pages.append(f'- [{title}]({site}/{file.replace(".ipynb", ".html")}): {sentence}')
+        pages.append(f'- [{title}]({address(file)}): {sentence}')
         if not module: continue
         files[NBS/'reference'/f'{module}.qmd'] = page(file, title, sentence, module)
         mod = importlib.import_module(f'{cfg.lib_name}.{module}')
         listed += [f'{cfg.lib_name}.{module}.{n}{one_line(getattr(mod, n))}' for n in mod.__all__]
     files[NBS/'apilist.txt'] = '\n'.join(listed) + '\n'
-    intro = [f'# {cfg.title}', '', f'> {cfg.description}', '', f'All exported names: {site}/apilist.txt', '', '## Chapters', '']
-    files[NBS/'llms.txt'] = '\n'.join(intro + pages) + '\n'
+    names = f'{cfg.doc_host}{cfg.doc_baseurl}/apilist.txt'
+    intro = [f'# {cfg.title}', '', f'> {cfg.description}', '', f'All exported names: {names}', '', '## Chapters', '']
+    others = [f'- [{title}]({address(file)}): {sentence}' for file, title, sentence, _ in chapters('[m-z]*.ipynb')]
+    files[NBS/'llms.txt'] = '\n'.join([*intro, *pages, '', '## To look things up', '', *others]) + '\n'
     return files
 
 

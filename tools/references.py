@@ -195,6 +195,15 @@ def check_sidebar(pages, config=ROOT/'_quarto.yml'):
     for name in sorted(set(listed) - set(pages)): yield f'the sidebar lists {name}, which is not there'
 
 
+def check_map(pages, config=ROOT/'_quarto.yml', start=None):
+    "Chapters, among all pages and those of the sidebar, to which the map in chapter 0 does not lead."
+    start = start or page(ROOT/'nbs/00_start.ipynb').prose
+    drawn = re.search(r'(?ms)^## The map$(.*?)(?=^## |\Z)', start)
+    if not drawn: yield 'there is no section "The map"'; return
+    chapters = {*pages, *re.findall(r'href: (\d\w+\.ipynb)', config.read_text(encoding='utf-8'))}
+    for name in sorted(n for n in chapters - {'00_start.ipynb'} if n[0].isdigit() and f']({n})' not in drawn[1]): yield f'the map does not lead to {name}'
+
+
 def check_bibliography(bib=ROOT/'nbs/refs.bib'):
     keys, entries = zip(*bibliography(bib))
     for key in sorted({k for k in keys if keys.count(k) > 1}): yield f'{key} is there twice'
@@ -216,6 +225,7 @@ def complaints():
     for path in [*notebooks, *(ROOT/name for name in TEXTS)]:
         yield from (f'{path.name}: {c}' for check in CHECKS for c in check(page(path)))
     yield from (f'_quarto.yml: {c}' for c in check_sidebar([p.name for p in notebooks]))
+    yield from (f'00_start.ipynb: {c}' for c in check_map([p.name for p in notebooks]))
     yield from (f'refs.bib: {c}' for c in check_bibliography())
 
 

@@ -1,5 +1,5 @@
 """What pages.py and reference.py make of a chapter."""
-import json, re
+import ast, json, re
 from collections import Counter
 from functools import cache
 from typing import NamedTuple
@@ -7,7 +7,8 @@ import pytest
 from execnb.nbio import dict2nb, mk_cell, read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
-from nbdev.process import extract_directives
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor, extract_directives
 from pages import Anchors, Solutions, exported, names
 from reference import NBS, build, entry, table
 from rendered import faults, main, mend_search
@@ -76,6 +77,24 @@ def test_every_page_is_about_this_package():
     assert all('object at 0x' not in text for text in files.values())
     pages = {p.stem for p in files if p.suffix == '.qmd'}
     assert {'loss', 'vae', 'cli'} <= pages and get_config().title in next(t for p,t in files.items() if p.name == 'llms.txt')
+
+
+def test_a_list_of_pages_leads_to_them():
+    text, base = (NBS/'llms.txt').read_text(encoding='utf-8'), f'{get_config().doc_host}{get_config().doc_baseurl}/'
+    listed = {a.removeprefix(base) for a in re.findall(r'\]\((.*?\.html)\)', text)}
+    made = set()
+    for path in NBS.glob('*.ipynb'):
+        front = NBProcessor(path, procs=FrontmatterProc, process=True).nb.frontmatter_
+        made.add(front.get('output-file', f'{path.stem}.html'))
+    assert made == listed | {'index.html'} and 'start.html' in made
+
+
+FIRST = '''plot data elbo encoder decoder loss features vae trainer checkpoint tracking samplers evaluate config explore cli study check
+           mnist celeba perceptual pitfalls notation numbers papers'''.split()
+
+def test_a_chapter_keeps_its_address_when_it_gets_another_number():
+    made = [NBProcessor(p, procs=FrontmatterProc, process=True).nb.frontmatter_.get('output-file', f'{p.stem}.html') for p in NBS.glob('*.ipynb')]
+    assert {f'{name}.html' for name in FIRST} <= set(made) and len(set(made)) == len(made) # the pages of the first order
 
 
 def test_a_definition_that_is_not_a_plain_function_is_on_its_page():
@@ -151,3 +170,22 @@ def test_pages_to_look_things_up_in_show_no_tests(page):
     for c in site()[page].cells:
         shown = c.cell_type == 'code' and not {'hide', 'code-fold:', 'echo:'} & set(c.directives_ or {})
         assert not shown or 'assert' not in c.source, c.source
+
+
+def asserted(source):
+    "Statements of a cell that only test; none where the cell also defines what it tests."
+    body = ast.parse(source).body
+    if any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in body): return []
+    calls = [n.value.func for n in body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
+    return [n for n in body if isinstance(n, ast.Assert)] + [f for f in calls if getattr(f, 'id', '').startswith('assert_')]
+
+
+def test_what_only_tests(): assert len(asserted('x = 1\nassert x\nassert_close(x, 1)')) == 2 and not asserted('def f(): return 1\nassert f()') and not asserted('print(assert_that)')
+
+
+@pytest.mark.parametrize('page', ['mnist', 'celeba', 'perceptual', 'pitfalls', 'recipes'])
+def test_studies_show_no_tests(page):
+    "What a study claims is tested in hidden cells; cells with a flag are its trainings, which may refuse to go on."
+    for c in site()[page].cells:
+        aside = {'hide', 'code-fold:', 'slow', 'data', 'eval:'} & set(c.directives_ or {})
+        assert c.cell_type != 'code' or aside or not asserted(c.source), c.source

@@ -70,7 +70,34 @@ def test_what_a_rendering_taught():
     assert get_config().git_url in [item['href'] for item in site['website']['navbar']['right']]
     css = (ROOT/'nbs/styles.css').read_text(encoding='utf-8')
     assert 'mjx-container[display="true"] { min-width: 0 !important; }' in css # or numbered equations push a phone's page sideways
+    assert 'main table { display: block; overflow-x: auto; }' in css and 'overflow-wrap: normal; word-break: normal' in css # a phone's tables
     for theme in 'light', 'dark': assert '$web-font-path: false;' in (ROOT/f'nbs/{theme}.scss').read_text(encoding='utf-8')
+
+
+def test_the_commands_page_begins_with_every_command():
+    cells = Page(ROOT/'nbs/37_cli.ipynb').cells
+    first = '\n'.join(source(c) for c in cells[:next(i for i,c in enumerate(cells) if '#| export' in source(c))] if c['cell_type'] == 'markdown')
+    table = re.search(r'(?ms)^## The commands$(.*?)(?=^## |\Z)', first)[1]
+    commands = {line.split('=')[0].strip() for line in get_config().console_scripts.splitlines() if line.strip()}
+    assert len(commands) > 10 and commands <= set(re.findall(r'(?m)^\| `(vae_\w+)', table))
+
+
+def test_the_front_page_begins_with_a_large_picture():
+    from base64 import b64decode
+    cell = next(c for c in Page(ROOT/'nbs/index.ipynb').cells if any('image/png' in o.get('data', {}) for o in c.get('outputs', [])))
+    png = b64decode(''.join(cell['outputs'][0]['data']['image/png']))
+    assert int.from_bytes(png[16:20], 'big') >= 1000 and 'by a VAE that comes with the package' in source(cell) # twice the width it is shown at
+
+
+def test_the_course_can_be_read_in_five_hours():
+    "By the measure of the front page, which says it of each chapter: 200 words and fifteen shown lines of code a minute."
+    minutes = 0
+    for path in sorted((ROOT/'nbs').glob('0[0-8]_*.ipynb')):
+        cells = Page(path).cells
+        words = sum(len(re.sub(r'(?s)\$\$.*?\$\$', 'equation', source(c)).split()) for c in cells if c['cell_type'] == 'markdown')
+        shown = [source(c) for c in cells if c['cell_type'] == 'code' and not re.search(r'(?m)^#\| *hide', source(c))]
+        minutes += words/200 + sum(bool(l.strip()) and not l.startswith('#|') for c in shown for l in c.splitlines())/15
+    assert 200 < minutes <= 300
 
 
 def test_the_same_quarto_everywhere():

@@ -2,7 +2,7 @@
 import json
 import pytest
 from nbdev.config import get_config
-from references import CHECKS, Page, check_bibliography, check_citations, check_numbers, check_sidebar, check_title
+from references import CHECKS, ROOT, Page, check_bibliography, check_citations, check_map, check_numbers, check_sidebar, check_title
 
 FIGURE = '#| label: fig-a\n#| fig-cap: "A line."\n#| fig-alt: "A line that rises."\n'
 PNG = dict(output_type='display_data', data={'image/png': ''})
@@ -92,6 +92,20 @@ def test_a_text(tmp_path):
 def test_sidebar(tmp_path):
     (tmp_path/'_quarto.yml').write_text('website: {sidebar: {contents: [{href: index.ipynb}, {section: A, contents: [{href: gone.ipynb}]}]}}')
     assert list(check_sidebar(['index.ipynb', 'new.ipynb'], tmp_path/'_quarto.yml')) == ['new.ipynb is not in the sidebar', 'the sidebar lists gone.ipynb, which is not there']
+
+
+def test_the_map_of_chapter_0(tmp_path):
+    (tmp_path/'_quarto.yml').write_text('      - {text: Start here, href: index.ipynb}\n      - {text: 2 Encoder, href: 02_encoder.ipynb}\n')
+    start = '# A\n\n[x](02_encoder.ipynb)\n\n## The map\n\n[the bound](01_elbo.ipynb)\n\n## Recap\n\n[y](03_decoder.ipynb)'
+    left_out = lambda text: list(check_map(['00_start.ipynb', '01_elbo.ipynb', '03_decoder.ipynb', 'papers.ipynb'], tmp_path/'_quarto.yml', text))
+    assert left_out(start) == ['the map does not lead to 02_encoder.ipynb', 'the map does not lead to 03_decoder.ipynb']
+    assert left_out(start.replace('## The map', '## A map')) == ['there is no section "The map"']
+
+
+def test_the_map_of_chapter_0_leads_to_every_chapter():
+    start, chapters = Page(ROOT/'nbs/00_start.ipynb').prose, sorted(p.name for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))[1:]
+    assert len(chapters) > 30 and list(check_map(chapters)) == []
+    for name in chapters: assert list(check_map(chapters, start=start.replace(f']({name})', ''))) == [f'the map does not lead to {name}']
 
 
 def test_bibliography(tmp_path):

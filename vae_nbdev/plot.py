@@ -320,21 +320,27 @@ def draw_model(
 def draw_stages(
     stages:list, # `(name, shape, n_params)` in the order of the data; shape `(c,h,w)` or `(d,)`
     ax=None,     # Axes to draw on, new ones by default
+    most:int=9,  # Boxes side by side; where there are more, they come in several rows
 ):               # The axes
     "Draw a network as boxes: as high as the feature map, wider for more channels, vectors green."
-    if ax is None: ax = plt.figure(figsize=(min(12, max(5, 0.8*len(stages) + 1)), 2.9)).subplots()
+    rows = math.ceil(len(stages)/most)
+    n = math.ceil(len(stages)/rows) # boxes in a row
+    if ax is None: ax = plt.figure(figsize=(max(5, 0.8*n + 1), 2.9*rows)).subplots()
     side = max([s[-1] for _,s,_ in stages if len(s) == 3], default=1)
-    ax.plot([0, len(stages) - 1], [0, 0], color=COLORS['prior'], lw=1, zorder=0)
-    for i,(name,shape,n) in enumerate(stages):
+    for i,(name,shape,params) in enumerate(stages):
+        k, y = i % n, -2.1*(i//n)
         image = len(shape) == 3
         h = 0.08 + 0.92*(shape[-1]/side if image else 0.35)
         w = 0.1 + (0.06*math.log2(shape[0]) if image else 0)
         color = COLORS['rate' if image else 'posterior']
-        ax.add_patch(Rectangle((i - w/2, -h/2), w, h, color=color, lw=0))
-        text = '×'.join(map(str, shape)) + (f'\n{n:,}' if n else '')
-        ax.text(i, -0.58, text, ha='center', va='top', fontsize=7.5)
-        ax.text(i - 0.1, 0.56, name, ha='left', va='bottom', rotation=30, fontsize=8)
-    ax.set(xlim=(-0.6, len(stages) - 0.1), ylim=(-0.95, 1.15))
+        ax.add_patch(Rectangle((k - w/2, y - h/2), w, h, color=color, lw=0))
+        # a line that runs on at the end of a row goes on in the next
+        ends = k - 0.5*(i > 0), k + 0.5*(i < len(stages) - 1)
+        ax.plot(ends, [y, y], color=COLORS['prior'], lw=1, zorder=0)
+        text = '×'.join(map(str, shape)) + (f'\n{params:,}' if params else '')
+        ax.text(k, y - 0.58, text, ha='center', va='top', fontsize=8.5)
+        ax.text(k - 0.1, y + 0.56, name, ha='left', va='bottom', rotation=30, fontsize=9)
+    ax.set(xlim=(-0.6, n - 0.1), ylim=(1.15 - 2.1*rows, 1.15))
     ax.set_axis_off()
     return ax
 
