@@ -78,7 +78,9 @@ def slider_steps(b, count, pause=.3):
     "Milliseconds of each step of a slider until it is drawn, and until it is shown."
     b.run("document.querySelector('[data-part=move]').scrollIntoView()")
     b.wait("return document.querySelector('[data-part=move] input')")
-    b.wait(DONE.replace('draw', 'move'))
+    for part in 'sample', 'path': b.run(f"document.querySelector('[data-part={part}]').scrollIntoView()") # they work when they come near; not meanwhile
+    for part in 'move', 'sample', 'path': b.wait(DONE.replace('draw', part), 120)
+    b.run("document.querySelector('[data-part=move]').scrollIntoView()")
     b.run(WATCH)
     b.run("document.querySelector('[data-part=move] input').focus()")
     for i in range(count):

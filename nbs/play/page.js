@@ -395,10 +395,13 @@ function samplePart(root, client) {
   let prior = flows && (query.get('prior') ?? config.prior) === 'flow' ? 'flow' : 'normal'
   let y = classes && query.has('class') && +query.get('class') < classes ? query.get('class') : config.decoder_labels ? '0' : ''
   const grid = picture(S, 'Sixty-four samples', 8, 8), state = el('p', {class: 'summary', 'aria-live': 'polite'})
+  let working = null
   const show = newest(root, async () => {
     const told = y !== '' && twin, by = told ? await model(twin) : client, start = performance.now(), from = told ? 'normal' : prior
-    await by.ask('sample', {n, seed, temperature, prior: from, folder: shared.folder, base: HERE, y: y === '' ? undefined : +y}, ({i, image}) =>
+    working = by
+    const complete = await by.ask('sample', {n, seed, temperature, prior: from, folder: shared.folder, base: HERE, y: y === '' ? undefined : +y}, ({i, image}) =>
       paint(grid, image, by.config, i%8*(S + 1), Math.floor(i/8)*(S + 1)))
+    if (!complete) return // newer ones are on their way
     const where = from === 'flow' ? `the flow at temperature ${temperature.toFixed(2)}` : `N(0, ${temperature.toFixed(2)}²·I)`
     state.textContent = `${n} means of p(x|z), z from ${where}, seed ${seed}, in ${((performance.now() - start)/1000).toFixed(2)} s.`
   })
@@ -408,6 +411,7 @@ function samplePart(root, client) {
     y === '' ? q.delete('class') : q.set('class', y)
     prior === config.prior ? q.delete('prior') : q.set('prior', prior)
     history.replaceState(null, '', `${location.pathname}?${q}${location.hash}`)
+    working?.ask('stop')
     show().catch(e => fail(root, e))
   }
   const id = fresh('seed'), number = el('input', {type: 'number', id, min: 0, max: 2**32 - 1, step: 1, value: seed,
