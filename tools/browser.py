@@ -132,6 +132,7 @@ def main():
                 b.wait(f"return document.querySelector('[data-part={part}] canvas')")
             b.wait("return document.querySelector('[data-part=path] .chart') && document.querySelector('[data-part=sample] .summary').textContent")
             b.run("document.querySelector('[data-part=beta] button').click()")
+            b.wait("return document.querySelector('[data-part=beta] .summary').textContent.startsWith('Epoch')", 60)
             time.sleep(10)
             b.run("document.querySelector('[data-part=beta] button').click()")
             over = b.run('return document.documentElement.scrollWidth - innerWidth')
