@@ -324,14 +324,15 @@ async function fromFile(file, {channels, image_size: S}) {
 
 function movePart(root, client) {
   const {config} = client, n = config.latent_dim, S = config.image_size, image = picture(S, 'Decoded image')
-  const z = new Float64Array(n), line = el('p', {class: 'summary'}), first = el('div', {class: 'sliders'}), rest = el('div', {class: 'sliders'})
+  const z = new Float64Array(n), density = el('span', {class: 'density'}), first = el('div', {class: 'sliders'}), rest = el('div', {class: 'sliders'})
   let draw = false, walking = null, seed = 1, sliders = []
   const spread = Math.sqrt(n/2), usual = -0.5*n*(1 + Math.log(2*Math.PI))
+  const line = el('p', {class: 'summary'}, 'log p(z) is ', density, config.prior === 'flow' ? ' nats, the log-density of this code under the model’s prior, a flow.'
+    : ` nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`)
   const show = newest(root, async () => {
     const r = await client.ask('decode', {z, y: labelOf(config), draw, seed})
     paint(image, r.image, config)
-    line.textContent = config.prior === 'flow' ? `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the model’s prior, a flow.`
-      : `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`
+    density.textContent = nats(r.logPrior)
   })
   const update = () => show().catch(e => fail(root, e))
   const put = values => { z.set(values); sliders.forEach(([d, s]) => s.set(z[d])); update() }
