@@ -520,7 +520,7 @@ function betaPart(root) {
     if (performance.now() - drawn > 200) {
       drawn = performance.now()
       const tail = trail.slice(Math.min(4, trail.length - 1))
-      plot.replaceChildren(chart({series: [{points: tail, kind: 'rate'}], ring: tail.at(-1), xlabel: 'rate, nats', ylabel: 'distortion, nats',
+      plot.replaceChildren(chart({series: [{points: tail, kind: 'rate'}], ring: tail.at(-1), xends: [0, Math.max(0.1, ...tail.map(p => p[0]))], xlabel: 'rate, nats', ylabel: 'distortion, nats',
         label: `Rate ${p.rate.toFixed(1)} and distortion ${p.distortion.toFixed(1)} nats`}))
       line.textContent = `Epoch ${p.epoch.toFixed(0)}, beta ${p.beta.toFixed(2)}. Rate ${p.rate.toFixed(1)} nats per image (z0 ${p.rateDims[0].toFixed(1)}, z1 ${p.rateDims[1].toFixed(1)}), `
         + `distortion ${p.distortion.toFixed(1)}, ELBO ${nats(-p.rate - p.distortion)}.` + (p.epoch > 20 && Math.min(...p.rateDims) < 0.1 ? ' A latent below 0.1 nats has collapsed: its code says nothing about the image.' : '')
