@@ -92,10 +92,10 @@ class Browser:
             k = KEYS.get(k, k)
             self.call('POST', '/actions', actions=[dict(type='key', id='keys', actions=[dict(type='keyDown', value=k), dict(type='keyUp', value=k)])])
 
-    def shot(self, path):
-        "A picture of the whole page."
-        size = self.cdp('Page.getLayoutMetrics')['cssContentSize']
-        clip = dict(x=0, y=0, width=size['width'], height=size['height'], scale=1)
+    def shot(self, path, css='html'):
+        "A picture of the whole page, or of one element with the page's width."
+        top, height = self.run('const r = document.querySelector(arguments[0]).getBoundingClientRect(); return [r.top + scrollY, r.height]', css)
+        clip = dict(x=0, y=max(top - 50, 0), width=self.run('return innerWidth'), height=height + 60, scale=1)
         Path(path).write_bytes(base64.b64decode(self.cdp('Page.captureScreenshot', captureBeyondViewport=True, clip=clip)['data']))
 
 
@@ -132,11 +132,12 @@ def main():
                 b.wait(f"return document.querySelector('[data-part={part}] canvas')")
             b.wait("return document.querySelector('[data-part=path] .chart') && document.querySelector('[data-part=sample] .summary').textContent")
             b.run("document.querySelector('[data-part=beta] button').click()")
+            b.wait("return document.querySelector('[data-part=beta] .summary').textContent.startsWith('Epoch')", 60)
             time.sleep(10)
             b.run("document.querySelector('[data-part=beta] button').click()")
             over = b.run('return document.documentElement.scrollWidth - innerWidth')
-            name = f"page-{width}-{'dark' if dark else 'light'}.png"
-            b.shot(folder/name)
+            name = f"{width}-{'dark' if dark else 'light'}.png"
+            for part in PARTS: b.shot(folder/f'{part}-{name}', f'[data-part={part}]')
             print(name, f'too wide by {over} pixels' if over > 0 else '', *b.log(), b.run("return document.querySelector('[data-part=beta] .summary').textContent"), flush=True)
 
 

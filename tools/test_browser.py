@@ -36,12 +36,10 @@ def show(b, part):
 
 
 def test_a_drawing_has_the_bound_that_pytorch_finds(page):
-    page.call('POST', '/element/' + page.find('[data-part=draw] .controls button') + '/click')
-    page.wait(DONE)
-    page.drag('.pad', [(.3, .2), (.7, .2), (.45, .8)]) # a seven
+    page.drag('.pad', [(.3, .2), (.7, .2), (.45, .8)]) # a seven, in place of the three that was there
     page.wait(DONE)
     x = (torch.tensor(page.run(PIXELS, SEEN)).view(1, 1, 28, 28) > 127).double()
-    assert 30 < x.sum() < 200
+    assert 30 < x.sum() < 90 # the three alone has more than 90
     model, nats = VAE.from_pretrained('mnist').double(), page.run(NATS)
     with torch.no_grad(): b = model(x.expand(2000, -1, -1, -1), eps=torch.randn(2000, 24, generator=torch.Generator().manual_seed(0)).double())
     assert nats['rate'] == pytest.approx(b.rate[0].item(), abs=1e-4)

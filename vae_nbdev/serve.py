@@ -98,7 +98,9 @@ class Handler(BaseHTTPRequestHandler):
                    'X-Content-Type-Options': 'nosniff'}
         for name,value in headers.items(): self.send_header(name, str(value))
         self.end_headers()
-        if self.command == 'GET': self.wfile.write(body)
+        if self.command == 'HEAD': return
+        try: self.wfile.write(body)
+        except ConnectionError: pass # the browser has gone elsewhere
 
     do_HEAD = do_GET
 

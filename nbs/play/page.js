@@ -69,9 +69,10 @@ function newest(root, work) {
   }
 }
 
+const blanks = new Map() // one array of pixels for each size, used again
 // Draw an image of numbers in [0,1], channels first, with its top left corner at (left, top), in pixels of the image.
 function paint(canvas, image, {channels, image_size: S}, left = 0, top = 0) {
-  const pixels = new ImageData(S, S), n = S*S
+  const pixels = blanks.get(S) ?? blanks.set(S, new ImageData(S, S)).get(S), n = S*S
   for (let k = 0; k < n; k++) {
     for (let c = 0; c < 3; c++) pixels.data[4*k + c] = 255*image[channels === 3 ? c*n + k : k]
     pixels.data[4*k + 3] = 255
@@ -198,6 +199,8 @@ function drawPart(root, client) {
   const seen = picture(S, 'What the encoder sees'), recon = picture(S, 'Reconstruction')
   const live = el('p', {class: 'summary', 'aria-live': 'polite'}), table = el('tbody'), numbers = {}
   let at = [Math.floor(S/2), Math.floor(S/2)], down = false, last = null, keys = false, seed = 1, whole = null
+  let offered = true // the digit on the pad is not the reader's: the first stroke takes its place
+  const own = () => { if (offered) pen.clear(); offered = false; whole = null }
 
   function show() {
     const small = picture(S, ''), g = pad.getContext('2d')
@@ -225,15 +228,16 @@ function drawPart(root, client) {
     if (!final) return
     const b = await client.ask('bound', {x, y, k: 16, seed})
     say(b)
-    live.textContent = `ELBO ${nats(b.elbo)} nats, rate ${nats(b.rate)}, distortion ${nats(b.distortion)}.`
-      + (Number.isFinite(notes.valid_elbo) ? ` The images that this model was validated on had ${nats(notes.valid_elbo)} nats on average.` : '')
+    const than = b.elbo - notes.valid_elbo
+    live.replaceChildren(el('span', {class: 'unseen'}, `ELBO ${nats(b.elbo)} nats, rate ${nats(b.rate)}, distortion ${nats(b.distortion)}.`),
+      Number.isFinite(than) ? ` The images that this model was validated on have an ELBO of ${nats(notes.valid_elbo)} nats on average; this one is ${Math.abs(than).toFixed(1)} nats ${than < 0 ? 'lower' : 'higher'}.` : '')
   })
   const changed = final => { show(); answer(final).catch(e => fail(root, e)) }
 
   const where = e => { const r = pad.getBoundingClientRect(); return [(e.clientX - r.left)/r.width*S, (e.clientY - r.top)/r.height*S] }
   pad.addEventListener('pointerdown', e => {
     e.preventDefault(); pad.focus(); pad.setPointerCapture(e.pointerId)
-    keys = false; whole = null; last = where(e)
+    own(); keys = false; last = where(e)
     pen.line(last, last)
     changed(false)
   })
@@ -244,11 +248,11 @@ function drawPart(root, client) {
     const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[e.key], mid = p => p.map(v => v + 0.5)
     if (step) {
       const to = at.map((v, i) => Math.min(Math.max(v + step[i], 0), S - 1))
-      if (down) { whole = null; pen.line(mid(at), mid(to)) }
+      if (down) { own(); pen.line(mid(at), mid(to)) }
       at = to
     }
-    else if (e.key === ' ' || e.key === 'Enter') { down = !down; if (down) { whole = null; pen.line(mid(at), mid(at)) } }
-    else if (e.key === 'Delete' || e.key === 'Backspace') { whole = null; pen.clear() }
+    else if (e.key === ' ' || e.key === 'Enter') { down = !down; if (down) { own(); pen.line(mid(at), mid(at)) } }
+    else if (e.key === 'Delete' || e.key === 'Backspace') { own(); pen.clear() }
     else return
     e.preventDefault()
     keys = true
@@ -258,28 +262,28 @@ function drawPart(root, client) {
   const centre = el('input', {type: 'checkbox', checked: true, id: fresh('centre'), onchange: () => changed(true)})
   const open = el('input', {type: 'file', accept: 'image/*', id: fresh('file'), onchange: async () => {
     if (!open.files[0]) return
-    try { whole = await fromFile(open.files[0], config); pen.x = whole.slice(); changed(true) } catch (e) { fail(root, e) }
+    try { whole = await fromFile(open.files[0], config); pen.x = whole.slice(); offered = false; changed(true) } catch (e) { fail(root, e) }
   }})
   const word = (k, name, text, extra = []) => el('div', {class: `number ${k}`}, el('dt', {}, name),
     el('dd', {}, numbers[k] = el('strong'), ...extra, ' nats', el('span', {}, text)))
   numbers.error = el('span', {class: 'error-bar'})
   root.append(
     el('div', {class: 'pictures'},
-      figure(pad, 'draw here'), figure(seen, 'what the encoder sees'), figure(recon, 'reconstruction, from a draw of z')),
+      figure(pad, 'draw here: mouse, finger, or arrow keys and space'), figure(seen, 'what the encoder sees'), figure(recon, 'reconstruction, from a draw of z')),
     el('div', {class: 'controls'},
-      button('Clear', () => { whole = null; pen.clear(); changed(true) }),
+      button('Clear', () => { own(); pen.clear(); changed(true) }),
       el('span', {class: 'digits', role: 'group', 'aria-label': 'Digits that were drawn for you'},
-        DIGITS.map((_, d) => button(String(d), () => { whole = null; pen.digit(d); if (d < config.num_classes) { label?.select && (label.select.value = d); shared.y = d } changed(true) }))),
-      el('span', {class: 'field'}, centre, el('label', {for: centre.id}, 'centre it, as MNIST’s digits are')),
-      el('span', {class: 'field'}, el('label', {for: open.id}, 'or a picture of yours (it stays here)'), open)),
+        DIGITS.map((_, d) => button(String(d), () => { whole = null; offered = true; pen.digit(d); if (d < config.num_classes) { label?.select && (label.select.value = d); shared.y = d } changed(true) })))),
     el('dl', {class: 'numbers'},
       word('rate', 'rate', 'what the code of this image costs beyond the prior: KL(q(z|x) ‖ p(z))'),
       word('distortion', 'distortion', 'what is still unknown about the pixels when the code is given: −log p(x|z)', [' ', numbers.error]),
       word('elbo', 'ELBO', '−(rate + distortion), a lower bound on log p(x): higher is better')),
     live,
     el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Latents, sorted by rate'},
-      el('table', {class: 'latents'}, el('caption', {}, 'The code, sorted by rate. Grey: the prior N(0,1), one and two standard deviations. Green: mean of q(z|x) and one standard deviation.'),
-        el('thead', {}, el('tr', {}, ['latent', 'q(z|x)', 'mean ± std', 'rate, nats'].map(t => el('th', {scope: 'col'}, t)))), table)))
+      el('table', {class: 'latents'}, el('caption', {}, `The code: ${config.latent_dim} latents, the one with the highest rate first. Grey: the prior N(0,1) to one and to two standard deviations. Green: mean of q(z|x) and one standard deviation.`),
+        el('thead', {}, el('tr', {}, ['latent', 'q(z|x)', 'mean ± std', 'rate, nats'].map(t => el('th', {scope: 'col'}, t)))), table)),
+    el('div', {class: 'controls'}, el('span', {class: 'field'}, centre, el('label', {for: centre.id}, 'centre the drawing, as MNIST’s digits are')),
+      el('span', {class: 'field'}, el('label', {for: open.id}, 'or read a picture of yours (it stays here)'), open)))
   let label = null
   if (config.num_classes) {
     label = choice('its label', labels(config), shared.y, v => { setLabel(v); changed(true) })
@@ -320,14 +324,15 @@ async function fromFile(file, {channels, image_size: S}) {
 
 function movePart(root, client) {
   const {config} = client, n = config.latent_dim, S = config.image_size, image = picture(S, 'Decoded image')
-  const z = new Float64Array(n), line = el('p', {class: 'summary'}), first = el('div', {class: 'sliders'}), rest = el('div', {class: 'sliders'})
+  const z = new Float64Array(n), density = el('span', {class: 'density'}), first = el('div', {class: 'sliders'}), rest = el('div', {class: 'sliders'})
   let draw = false, walking = null, seed = 1, sliders = []
   const spread = Math.sqrt(n/2), usual = -0.5*n*(1 + Math.log(2*Math.PI))
+  const line = el('p', {class: 'summary'}, 'log p(z) is ', density, config.prior === 'flow' ? ' nats, the log-density of this code under the model’s prior, a flow.'
+    : ` nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`)
   const show = newest(root, async () => {
     const r = await client.ask('decode', {z, y: labelOf(config), draw, seed})
     paint(image, r.image, config)
-    line.textContent = config.prior === 'flow' ? `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the model’s prior, a flow.`
-      : `log p(z) is ${nats(r.logPrior)} nats, the log-density of this code under the prior N(0,I). Codes drawn from the prior have ${nats(usual)} ± ${spread.toFixed(1)} nats.`
+    density.textContent = nats(r.logPrior)
   })
   const update = () => show().catch(e => fail(root, e))
   const put = values => { z.set(values); sliders.forEach(([d, s]) => s.set(z[d])); update() }
@@ -353,13 +358,13 @@ function movePart(root, client) {
   }, {'aria-pressed': 'false'})
   const mode = choice('show', [['mean', 'mean of p(x|z)'], ...(client.draws ? [['draw', 'a draw from p(x|z)']] : [])], 'mean', v => { draw = v === 'draw'; update() })
   root.append(
-    el('div', {class: 'side'}, figure(image, 'the decoder’s picture'), el('div', {},
+    el('div', {class: 'side stays'}, figure(image, 'what the decoder makes of the code'), el('div', {},
       el('div', {class: 'controls'}, button('Back to the drawing', () => { stop(); if (shared.code) put(shared.code.mu) }),
         button('A draw from the prior', () => {
           stop(); seed = Date.now()
           client.ask('code', {seed, y: labelOf(config)}).then(put).catch(e => fail(root, e))
         }), config.prior === 'flow' ? '' : walk, mode.box),
-      line, first, n > 8 ? el('details', {}, el('summary', {}, `the other ${Math.min(n, 128) - 8}, of lower rate`), rest) : '')))
+      line, el('p', {class: 'note'}, 'A slider for each latent, −4 to 4. In brackets its rate for your drawing: how much the encoder tells by it. Arrow keys move a slider too.'), first, n > 8 ? el('details', {}, el('summary', {}, `the other ${Math.min(n, 128) - 8}, of lower rate`), rest) : '')))
   if (config.decoder_labels) {
     const label = choice('label', labels(config), shared.y, v => { shared.y = +v; update() })
     root.querySelector('.controls').append(label.box)
@@ -395,10 +400,13 @@ function samplePart(root, client) {
   let prior = flows && (query.get('prior') ?? config.prior) === 'flow' ? 'flow' : 'normal'
   let y = classes && query.has('class') && +query.get('class') < classes ? query.get('class') : config.decoder_labels ? '0' : ''
   const grid = picture(S, 'Sixty-four samples', 8, 8), state = el('p', {class: 'summary', 'aria-live': 'polite'})
+  let working = null
   const show = newest(root, async () => {
     const told = y !== '' && twin, by = told ? await model(twin) : client, start = performance.now(), from = told ? 'normal' : prior
-    await by.ask('sample', {n, seed, temperature, prior: from, folder: shared.folder, base: HERE, y: y === '' ? undefined : +y}, ({i, image}) =>
+    working = by
+    const complete = await by.ask('sample', {n, seed, temperature, prior: from, folder: shared.folder, base: HERE, y: y === '' ? undefined : +y}, ({i, image}) =>
       paint(grid, image, by.config, i%8*(S + 1), Math.floor(i/8)*(S + 1)))
+    if (!complete) return // newer ones are on their way
     const where = from === 'flow' ? `the flow at temperature ${temperature.toFixed(2)}` : `N(0, ${temperature.toFixed(2)}²·I)`
     state.textContent = `${n} means of p(x|z), z from ${where}, seed ${seed}, in ${((performance.now() - start)/1000).toFixed(2)} s.`
   })
@@ -408,6 +416,7 @@ function samplePart(root, client) {
     y === '' ? q.delete('class') : q.set('class', y)
     prior === config.prior ? q.delete('prior') : q.set('prior', prior)
     history.replaceState(null, '', `${location.pathname}?${q}${location.hash}`)
+    working?.ask('stop')
     show().catch(e => fail(root, e))
   }
   const id = fresh('seed'), number = el('input', {type: 'number', id, min: 0, max: 2**32 - 1, step: 1, value: seed,
@@ -418,7 +427,7 @@ function samplePart(root, client) {
     setTimeout(() => { copy.textContent = 'Copy the address of these' }, 2000)
   })
   const options = [...(config.decoder_labels ? [] : [['', 'any']]), ...Array.from({length: classes}, (_, i) => [i, i])]
-  root.append(el('div', {class: 'side'}, figure(grid, 'sixty-four at a time'), el('div', {},
+  root.append(el('div', {class: 'side'}, figure(grid, 'sixty-four codes z, each decoded'), el('div', {},
     el('div', {class: 'controls'}, el('span', {class: 'field'}, el('label', {for: id}, 'seed'), number),
       button('Next seed', () => { seed = (seed + 1)%2**32; number.value = seed; update() }),
       flows ? choice('prior', [['normal', 'N(0,I)'], ['flow', 'a flow']], prior, v => { prior = v; update() }).box : '',
@@ -467,7 +476,7 @@ function pathPart(root, client) {
   root.append(
     el('div', {class: 'controls'}, choice('from', options, ends[0], v => { ends[0] = v; update() }).box, choice('to', options, ends[1], v => { ends[1] = v; update() }).box,
       choice('path', [['spherical', 'spherical'], ['straight', 'straight']], 'spherical', v => { spherical = v === 'spherical'; update() }).box),
-    figure(row, 'means of p(x|z) on the way'), plot, line)
+    figure(row, 'nine codes on the way, each decoded'), plot, line)
   shared.addEventListener('code', () => { if (ends.includes('drawing')) update() })
   update()
 }
@@ -481,19 +490,29 @@ function betaPart(root) {
   const codes = el('canvas', {width: 360, height: 360, role: 'img', 'aria-label': 'Codes of 400 digits in the plane of the two latents'})
   const plot = el('div', {class: 'plot'}), line = el('p', {class: 'summary'}), trail = []
   let client = null, labels = null, beta = 1, drawn = 0
-  function scatter(mu) {
-    const g = codes.getContext('2d'), at = v => 180 + 45*Math.min(Math.max(v, -4), 4)
+  function plane() {
+    const g = codes.getContext('2d')
     g.fillStyle = '#ffffff'
     g.fillRect(0, 0, 360, 360)
     g.strokeStyle = '#999999'
     for (const r of [1, 2]) { g.beginPath(); g.arc(180, 180, 45*r, 0, 7); g.stroke() }
-    g.font = 'bold 11px sans-serif'
+    g.font = 'bold 13px sans-serif'
     g.textAlign = 'center'
     g.textBaseline = 'middle'
+    return g
+  }
+  function scatter(mu) {
+    const g = plane(), at = v => 180 + 45*Math.min(Math.max(v, -4), 4)
     for (let i = 0; i < labels.length; i++) { g.fillStyle = HUES[labels[i]]; g.fillText(labels[i], at(mu[2*i]), at(-mu[2*i + 1])) }
   }
+  function empty() { // what stands there before the first step
+    const g = plane()
+    g.fillStyle = '#222222'
+    g.fillText('each digit’s code will be here: press Train', 180, 330)
+    line.textContent = 'Not trained yet. Press Train, and turn beta while it runs.'
+  }
   function tell(p) {
-    if (p.labels) { labels = p.labels; return }
+    if (p.labels) { labels = p.labels; line.textContent = 'Training …'; return }
     scatter(p.mu)
     for (let k = 0; k < side*side; k++) paint(grid, p.pictures.subarray(64*k, 64*k + 64), one, k%side*9, Math.floor(k/side)*9)
     trail.push([p.rate, p.distortion])
@@ -501,7 +520,7 @@ function betaPart(root) {
     if (performance.now() - drawn > 200) {
       drawn = performance.now()
       const tail = trail.slice(Math.min(4, trail.length - 1))
-      plot.replaceChildren(chart({series: [{points: tail, kind: 'rate'}], ring: tail.at(-1), xlabel: 'rate, nats', ylabel: 'distortion, nats',
+      plot.replaceChildren(chart({series: [{points: tail, kind: 'rate'}], ring: tail.at(-1), xends: [0, Math.max(0.1, ...tail.map(p => p[0]))], xlabel: 'rate, nats', ylabel: 'distortion, nats',
         label: `Rate ${p.rate.toFixed(1)} and distortion ${p.distortion.toFixed(1)} nats`}))
       line.textContent = `Epoch ${p.epoch.toFixed(0)}, beta ${p.beta.toFixed(2)}. Rate ${p.rate.toFixed(1)} nats per image (z0 ${p.rateDims[0].toFixed(1)}, z1 ${p.rateDims[1].toFixed(1)}), `
         + `distortion ${p.distortion.toFixed(1)}, ELBO ${nats(-p.rate - p.distortion)}.` + (p.epoch > 20 && Math.min(...p.rateDims) < 0.1 ? ' A latent below 0.1 nats has collapsed: its code says nothing about the image.' : '')
@@ -521,11 +540,12 @@ function betaPart(root) {
     client.ask('settings', {beta})
     play.textContent = 'Pause'
   })
-  const turn = slider('beta, the rate’s weight', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
+  const turn = slider('beta', {min: -2, max: 2, step: 0.05, value: 0}, v => { beta = 10**v; client?.ask('settings', {beta}) }, v => (10**v).toFixed(2))
   turn.input.setAttribute('aria-label', 'beta, the weight of the rate, on a logarithmic scale from 0.01 to 100')
-  root.append(el('div', {class: 'controls'}, play, button('Start anew', () => { stop(); play.textContent = 'Train'; play.click() })), turn.row,
-    el('div', {class: 'pictures wide'}, figure(codes, 'codes of 400 training digits, z0 to the right, z1 upwards; circles: one and two standard deviations of the prior'),
-      figure(grid, 'decoder’s means for codes from −3 to 3'), el('figure', {}, plot, el('figcaption', {}, 'running means of rate and distortion'))), line)
+  root.append(el('div', {class: 'controls'}, play, button('Start anew', () => { stop(); play.textContent = 'Train'; play.click() })), turn.row, line,
+    el('div', {class: 'pictures wide'}, figure(codes, 'codes of 400 training digits, each written as its label: z0 to the right, z1 upwards; circles: one and two standard deviations of the prior'),
+      figure(grid, 'the same plane, decoded: codes from −3 to 3'), el('figure', {}, plot, el('figcaption', {}, 'rate and distortion since the start (running means); the ring is now'))))
+  empty()
 }
 
 // ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

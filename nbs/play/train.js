@@ -10,9 +10,11 @@ function affine(x, n, {data: W, shape: [k, m]}, {data: b}) {
   const y = new Float64Array(n*k)
   for (let r = 0; r < n; r++)
     for (let i = 0; i < k; i++) {
-      let s = b[i]
-      for (let j = 0, w = i*m, q = r*m; j < m; j++) s += W[w + j]*x[q + j]
-      y[r*k + i] = s
+      let s = b[i], t = 0, w = i*m, q = r*m
+      const end = q + m - m%2
+      for (; q < end; q += 2, w += 2) { s += W[w]*x[q]; t += W[w + 1]*x[q + 1] } // two sums, that need not wait for each other
+      if (m%2) s += W[w]*x[q]
+      y[r*k + i] = s + t
     }
   return y
 }

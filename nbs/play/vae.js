@@ -69,7 +69,7 @@ const quoted = v => { const s = JSON.stringify(v) ?? String(v); return s.length 
 const READERS = {
   F32: [4, b => new Float32Array(b)],
   F64: [8, b => Float32Array.from(new Float64Array(b))],
-  F16: [2, b => Float32Array.from(new Uint16Array(b), half)],
+  F16: [2, b => halves16(new Uint16Array(b))],
   BF16: [2, b => { // the upper half of a float32
     const short = new Uint16Array(b), long = new Uint32Array(short.length)
     for (let i = 0; i < short.length; i++) long[i] = short[i] << 16
@@ -78,15 +78,18 @@ const READERS = {
   I64: [8, b => Float32Array.from(new BigInt64Array(b), Number)],
 }
 
-const HALF = new Map()
-function half(h) { // 1 sign bit, 5 of the exponent, 10 of the fraction
-  let v = HALF.get(h)
-  if (v === undefined) {
-    const e = h >> 10 & 31, f = h & 1023
-    v = e === 31 ? (f ? NaN : Infinity) : e ? 2**(e - 25)*(1024 + f) : 2**-24*f
-    HALF.set(h, v = h >> 15 ? -v : v)
-  }
-  return v
+// 1 sign bit, 5 of the exponent, 10 of the fraction: moved to where a float32 has them, they stand for a number that is 2¹¹² times too small.
+function halves16(short) {
+  const bits = new Uint32Array(short.length), out = new Float32Array(bits.buffer)
+  for (let i = 0; i < short.length; i++) bits[i] = (short[i] & 0x8000) << 16 | (short[i] & 0x7fff) << 13
+  for (let i = 0; i < short.length; i++) out[i] = (short[i] & 0x7c00) === 0x7c00 ? NaN : out[i]*2**112 // or not a number, or infinite
+  return out
+}
+
+function allFinite(data) {
+  let sum = 0 // of zeros, but for infinite minus infinite and not-a-number
+  for (let i = 0; i < data.length; i++) sum += data[i] - data[i]
+  return sum === 0
 }
 
 // From the bytes of a file to `{tensors: {name: {shape, data}}, notes}`; a damaged file is an InputError.
@@ -108,7 +111,7 @@ export function readSafetensors(buffer) {
     if (!(at?.length === 2 && at[0] >= 0 && at[1] - at[0] === count*bytes && start + at[1] <= buffer.byteLength))
       throw wrong(`${name} does not fit into it`)
     const data = read(buffer.slice(start + at[0], start + at[1])) // a copy, so that it is aligned
-    if (!data.every(Number.isFinite)) throw new InputError(`the weights are damaged: ${name} holds numbers that are not finite`)
+    if (!allFinite(data)) throw new InputError(`the weights are damaged: ${name} holds numbers that are not finite`)
     tensors.set(name, {shape, data})
   }
   let notes = {}
@@ -117,13 +120,19 @@ export function readSafetensors(buffer) {
 }
 
 // ── Layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-// A feature map is `{data, c, side}`, channels first. A layer is a function from map to map; a plain vector is a map of side 1.
+// A feature map is `{data, c, side}`, channels first. A layer is a function from map to map; a plain vector is a map of side 1. A layer
+// keeps the array that it writes to and writes to it again at its next call, so that a slider leaves nothing to clean up.
 
 const map = (c, side, data = new Float64Array(c*side*side)) => ({data, c, side})
+function keeps() { // an array of n numbers, the same one at each call
+  let data
+  return n => data?.length === n ? data : data = new Float64Array(n)
+}
 
 function linear({shape: [n], data: W}, {data: b}) {
+  const room = keeps()
   return ({data: x}) => {
-    const y = new Float64Array(n), m = x.length
+    const y = room(n), m = x.length
     for (let i = 0, k = 0; i < n; i++) {
       let s0 = 0, s1 = 0, j = 0
       for (; j + 1 < m; j += 2, k += 2) { s0 += W[k]*x[j]; s1 += W[k + 1]*x[j + 1] }
@@ -135,85 +144,142 @@ function linear({shape: [n], data: W}, {data: b}) {
 }
 
 // Put each channel into a frame of zeros.
-function framed({data, c, side}, before, after) {
-  const out = map(c, side + before + after), P = out.side
-  for (let r = 0; r < c*side; r++) {
-    const row = (Math.floor(r/side)*P + r%side + before)*P + before
-    out.data.set(data.subarray(r*side, (r + 1)*side), row)
-  }
+function framed({data, c, side}, before, after, room = n => new Float64Array(n)) {
+  const P = side + before + after, out = map(c, P, room(c*P*P))
+  for (let i = 0, from = 0; i < c; i++)
+    for (let r = 0, to = (i*P + before)*P + before; r < side; r++, to += P) for (let j = 0; j < side; j++) out.data[to + j] = data[from++]
   return out
 }
 
-// Convolutions run over a framed channel as over one long row: neighbours to the right are 1 away, neighbours below P away. The sums
-// that belong to no output pixel, at the right border, are left out when `cut` copies the rest.
-function add9(sum, n, x, at, P, w, k) {
-  const a = w[k], b = w[k+1], c = w[k+2], d = w[k+3], e = w[k+4], f = w[k+5], g = w[k+6], h = w[k+7], i = w[k+8]
-  let q = at + 2, r = q + P, s = r + P, x0 = x[q-2], x1 = x[q-1], y0 = x[r-2], y1 = x[r-1], z0 = x[s-2], z1 = x[s-1]
-  for (let p = 0; p < n; p++, q++, r++, s++) { // three new numbers for each sum; the other six are kept
-    const x2 = x[q], y2 = x[r], z2 = x[s]
-    sum[p] += a*x0 + b*x1 + c*x2 + d*y0 + e*y1 + f*y2 + g*z0 + h*z1 + i*z2
-    x0 = x1; x1 = x2; y0 = y1; y1 = y2; z0 = z1; z1 = z2
-  }
-}
+// Every convolution becomes products of matrices, C = A·B, with weights in A and pixels in B. Two rows of A meet four columns of B at a
+// time, and these eight sums stay in the processor's registers. So A is stored by pairs of rows, and B by fours of columns: what is read
+// next lies next. A has m rows and k columns, B n columns; a, b and c say where they start.
+const even = v => v + v%2, fours = v => 4*Math.ceil(v/4)
+const atA = (row, col, k) => (row >> 1)*2*k + 2*col + (row & 1)
+const atB = (row, col, k) => (col >> 2)*4*k + 4*row + (col & 3)
 
-function add4(sum, n, x, at, P, a, b, c, d) {
-  for (let p = 0, q = at, r = at + P; p < n; p++, q++, r++) sum[p] += a*x[q] + b*x[q+1] + c*x[r] + d*x[r+1]
-}
-
-function cut(sum, P, out, at, side, step = 1, stride = side) {
-  for (let i = 0; i < side; i++)
-    for (let j = 0; j < side; j++) out[at + i*step*stride + j*step] = sum[i*P + j]
-}
-
-function conv3({shape: [n], data: W}, {data: b}) { // 3×3, the side stays
-  return x => {
-    const f = framed(x, 1, 1), P = f.side, S = x.side, out = map(n, S), sum = new Float64Array(P*S - 2)
-    for (let o = 0; o < n; o++) {
-      sum.fill(b[o])
-      for (let i = 0; i < x.c; i++) add9(sum, sum.length, f.data, i*P*P, P, W, 9*(o*x.c + i))
-      cut(sum, P, out.data, o*S*S, S)
-    }
-    return out
-  }
-}
-
-// 4×4 with stride 2 reads even and odd rows and columns apart: four maps of half the side, each with a 2×2 filter.
-function conv4({shape: [n], data: W}, {data: b}) {
-  return x => {
-    const f = framed(x, 1, 1), S = x.side/2, P = S + 1, out = map(n, S), sum = new Float64Array(P*S - 1)
-    const quarter = new Float64Array(x.c*4*P*P)
-    for (let i = 0, k = 0; i < x.c; i++)
-      for (let q = 0; q < 4; q++)
-        for (let r = 0; r < P; r++)
-          for (let s = 0; s < P; s++) quarter[k++] = f.data[(i*2*P + 2*r + (q >> 1))*2*P + 2*s + (q & 1)]
-    for (let o = 0; o < n; o++) {
-      sum.fill(b[o])
-      for (let i = 0; i < x.c; i++)
-        for (let q = 0; q < 4; q++) {
-          const k = 16*(o*x.c + i) + 4*(q >> 1) + (q & 1)
-          add4(sum, sum.length, quarter, (4*i + q)*P*P, P, W[k], W[k+2], W[k+8], W[k+10])
-        }
-      cut(sum, P, out.data, o*S*S, S)
-    }
-    return out
-  }
-}
-
-// The transpose of that: the pixels at even and odd rows and columns of the output each come from a 2×2 filter.
-function transpose4({shape: [, n], data: W}, {data: b}) {
-  return x => {
-    const f = framed(x, 1, 1), P = f.side, S = x.side, out = map(n, 2*S), sum = new Float64Array(P*S - 2)
-    for (let o = 0; o < n; o++)
-      for (let q = 0; q < 4; q++) {
-        const r = q >> 1, s = q & 1
-        sum.fill(b[o])
-        for (let i = 0; i < x.c; i++) {
-          const k = 16*(i*n + o) + 4*(3 - r) + 3 - s
-          add4(sum, sum.length, f.data, i*P*P + r*P + s, P, W[k], W[k-2], W[k-8], W[k-10])
-        }
-        cut(sum, P, out.data, o*4*S*S + r*2*S + s, S, 2, 2*S)
+function multiply(A, a, B, b, C, c, m, k, n) {
+  for (let i = 0; i < m; i += 2)
+    for (let j = 0; j < n; j += 4) {
+      let s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0
+      for (let p = a + i*k, q = b + j*k, end = p + 2*k; p < end; p += 2, q += 4) {
+        const u = A[p], v = A[p + 1], b0 = B[q], b1 = B[q + 1], b2 = B[q + 2], b3 = B[q + 3]
+        s0 += u*b0; s1 += u*b1; s2 += u*b2; s3 += u*b3
+        t0 += v*b0; t1 += v*b1; t2 += v*b2; t3 += v*b3
       }
-    return out
+      const r = c + i*n + j, s = r + n
+      C[r] = s0; C[r + 1] = s1; C[r + 2] = s2; C[r + 3] = s3
+      C[s] = t0; C[s + 1] = t1; C[s + 2] = t2; C[s + 3] = t3
+    }
+}
+
+// 3×3, the side stays. Sixteen outputs of a filter, 4×4, can be had with 36 products of numbers in place of 144: from each 6×6 inputs d and
+// each filter g take BdBᵀ and GgGᵀ, multiply number by number, sum over the input channels, and the outputs are AmAᵀ (Winograd's F(4×4, 3×3);
+// Lavin and Gray 2016). Those sums are one product of matrices for each of the 36 numbers. `onG`, `onB` and `onA` are G, B and A on one row or column.
+function onG(x0, x1, x2, y, to, stride) {
+  const s = (x0 + x2)/6, t = x0/24 + x2/6
+  y[to] = x0/4
+  y[to + stride] = -s - x1/6
+  y[to + 2*stride] = -s + x1/6
+  y[to + 3*stride] = t + x1/12
+  y[to + 4*stride] = t - x1/12
+  y[to + 5*stride] = x2
+}
+
+function onB(x, at, step, y, to, stride) {
+  const x0 = x[at], x1 = x[at + step], x2 = x[at + 2*step], x3 = x[at + 3*step], x4 = x[at + 4*step], x5 = x[at + 5*step]
+  const e = x4 - 4*x2, o = x3 - 4*x1, f = x4 - x2, g = 2*(x3 - x1)
+  y[to] = 4*x0 - 5*x2 + x4
+  y[to + stride] = e + o
+  y[to + 2*stride] = e - o
+  y[to + 3*stride] = f + g
+  y[to + 4*stride] = f - g
+  y[to + 5*stride] = 4*x1 - 5*x3 + x5
+}
+
+function onA(x, at, step, y, to, stride, add) {
+  const x1 = x[at + step], x2 = x[at + 2*step], x3 = x[at + 3*step], x4 = x[at + 4*step]
+  const s = x1 + x2, d = x1 - x2, u = x3 + x4, v = x3 - x4
+  y[to] = x[at] + s + u + add
+  y[to + stride] = d + 2*v + add
+  y[to + 2*stride] = s + 4*u + add
+  y[to + 3*stride] = d + 8*v + x[at + 5*step] + add
+}
+
+function turned({shape: [n, m], data: W}) { // GgGᵀ of all filters: 36 matrices of n rows and m columns
+  const N = even(n)*m, A = new Float64Array(36*N), half = new Float64Array(18)
+  for (let o = 0, k = 0; o < n; o++)
+    for (let i = 0; i < m; i++, k += 9) {
+      const to = atA(o, i, m)
+      for (let s = 0; s < 3; s++) onG(W[k + s], W[k + 3 + s], W[k + 6 + s], half, s, 3)
+      for (let r = 0; r < 6; r++) onG(half[3*r], half[3*r + 1], half[3*r + 2], A, 6*r*N + to, N)
+    }
+  return A
+}
+
+function conv3(weight, {data: b}) {
+  const [n, m] = weight.shape, N = even(n), A = turned(weight), half = new Float64Array(36), whole = new Float64Array(16)
+  const [frame, left, right, room] = [keeps(), keeps(), keeps(), keeps()]
+  return x => {
+    const S = x.side, tiles = Math.ceil(S/4), T = fours(tiles*tiles), f = framed(x, 1, 4*tiles + 1 - S, frame), P = f.side
+    const B = left(36*m*T), C = right(36*N*T), y = room(n*S*S)
+    for (let i = 0; i < m; i++)
+      for (let t = 0; t < tiles*tiles; t++) {
+        const from = (i*P + 4*Math.floor(t/tiles))*P + 4*(t%tiles), to = atB(i, t, m)
+        for (let s = 0; s < 6; s++) onB(f.data, from + s, P, half, s, 6)
+        for (let r = 0; r < 6; r++) onB(half, 6*r, 1, B, 6*r*m*T + to, m*T)
+      }
+    for (let q = 0; q < 36; q++) multiply(A, q*N*m, B, q*m*T, C, q*N*T, N, m, T)
+    for (let o = 0; o < n; o++)
+      for (let t = 0; t < tiles*tiles; t++) {
+        const top = 4*Math.floor(t/tiles), side = 4*(t%tiles)
+        for (let s = 0; s < 6; s++) onA(C, s*N*T + o*T + t, 6*N*T, half, s, 6, 0)
+        for (let r = 0; r < 4; r++) onA(half, 6*r, 1, whole, 4*r, 1, b[o])
+        for (let r = 0; r < 4 && top + r < S; r++) for (let s = 0; s < 4 && side + s < S; s++) y[(o*S + top + r)*S + side + s] = whole[4*r + s]
+      }
+    return map(n, S, y)
+  }
+}
+
+// 4×4 with stride 2: a column of B is what one output pixel sees.
+function conv4({shape: [n, m], data: W}, {data: b}) {
+  const k = 16*m, A = new Float64Array(even(n)*k), [frame, left, right, room] = [keeps(), keeps(), keeps(), keeps()]
+  for (let o = 0; o < n; o++) for (let j = 0; j < k; j++) A[atA(o, j, k)] = W[o*k + j]
+  return x => {
+    const f = framed(x, 1, 1, frame), P = f.side, S = x.side/2, N = fours(S*S), B = left(k*N), C = right(even(n)*N), y = room(n*S*S)
+    for (let p = 0; p < S*S; p++) {
+      const from = 2*Math.floor(p/S)*P + 2*(p%S), to = atB(0, p, k)
+      for (let i = 0, j = to; i < m; i++)
+        for (let r = 0; r < 4; r++) for (let s = 0, at = from + (i*P + r)*P; s < 4; s++, j += 4) B[j] = f.data[at + s]
+    }
+    multiply(A, 0, B, 0, C, 0, even(n), k, N)
+    for (let o = 0; o < n; o++) for (let p = 0; p < S*S; p++) y[o*S*S + p] = C[o*N + p] + b[o]
+    return map(n, S, y)
+  }
+}
+
+// The transpose of that: the pixels at even and odd rows and columns of the output each see 2×2 of the input, through 2×2 of the filter.
+function transpose4({shape: [m, n], data: W}, {data: b}) {
+  const k = 4*m, [frame, left, right, room] = [keeps(), keeps(), keeps(), keeps()]
+  const As = [0, 1, 2, 3].map(q => {
+    const A = new Float64Array(even(n)*k)
+    for (let o = 0; o < n; o++)
+      for (let i = 0; i < m; i++)
+        for (let e = 0; e < 4; e++) A[atA(o, 4*i + e, k)] = W[16*(i*n + o) + 4*(3 - (q >> 1) - 2*(e >> 1)) + 3 - (q & 1) - 2*(e & 1)]
+    return A
+  })
+  return x => {
+    const f = framed(x, 1, 1, frame), P = f.side, S = x.side, N = fours(S*S), B = left(k*N), C = right(even(n)*N), y = room(n*4*S*S)
+    As.forEach((A, q) => {
+      for (let p = 0; p < S*S; p++)
+        for (let i = 0, j = atB(0, p, k), at = (Math.floor(p/S) + (q >> 1))*P + p%S + (q & 1); i < m; i++, at += P*P, j += 16) {
+          B[j] = f.data[at]; B[j + 4] = f.data[at + 1]; B[j + 8] = f.data[at + P]; B[j + 12] = f.data[at + P + 1]
+        }
+      multiply(A, 0, B, 0, C, 0, even(n), k, N)
+      for (let o = 0; o < n; o++)
+        for (let p = 0; p < S*S; p++) y[(2*(o*S + Math.floor(p/S)) + (q >> 1))*2*S + 2*(p%S) + (q & 1)] = C[o*N + p] + b[o]
+    })
+    return map(n, 2*S, y)
   }
 }
 
@@ -233,10 +299,10 @@ function nearest(x) {
 }
 
 function pixelshuffle(x) {
-  const S = 2*x.side, out = map(x.c/4, S)
-  for (let k = 0; k < out.data.length; k++) {
-    const j = k%S, i = Math.floor(k/S)%S, o = Math.floor(k/S/S)
-    out.data[k] = x.data[((4*o + 2*(i & 1) + (j & 1))*x.side + (i >> 1))*x.side + (j >> 1)]
+  const s = x.side, S = 2*s, out = map(x.c/4, S)
+  for (let r = 0, k = 0; r < out.c*S; r++) { // a row of channel o, at height i
+    const o = Math.floor(r/S), i = r - o*S, from = ((4*o + 2*(i & 1))*s + (i >> 1))*s
+    for (let j = 0; j < S; j++) out.data[k++] = x.data[from + (j & 1)*s*s + (j >> 1)]
   }
   return out
 }
@@ -291,11 +357,14 @@ const ACTIVATIONS = {
   silu: v => v/(1 + Math.exp(-v)),
   gelu: v => 0.5*v*(1 + erf(v*Math.SQRT1_2)),
 }
-const activate = name => x => {
-  const out = map(x.c, x.side), f = ACTIVATIONS[name], d = x.data
-  if (name === 'relu') for (let k = 0; k < d.length; k++) out.data[k] = d[k] > 0 ? d[k] : 0
-  else for (let k = 0; k < d.length; k++) out.data[k] = f(d[k])
-  return out
+function activate(name) {
+  const f = ACTIVATIONS[name], room = keeps()
+  return ({c, side, data: d}) => {
+    const y = room(d.length)
+    if (name === 'relu') for (let k = 0; k < d.length; k++) y[k] = d[k] > 0 ? d[k] : 0
+    else for (let k = 0; k < d.length; k++) y[k] = f(d[k])
+    return map(c, side, y)
+  }
 }
 
 const chain = layers => x => layers.reduce((h, f) => f(h), x)
@@ -331,7 +400,11 @@ function normAct(fill, name, c, {norm, activation}) {
 function resBlock(fill, name, c, config) {
   const conv = i => conv3(...fill.pair(`${name}.layers.${i}`, c, c, 3, 3))
   const f = chain([normAct(fill, name + '.layers.0', c, config), conv(1), normAct(fill, name + '.layers.2', c, config), conv(3)])
-  return x => { const y = f(x); for (let k = 0; k < y.data.length; k++) y.data[k] += x.data[k]; return y }
+  return x => { // no layer inside writes to x, so it is still there
+    const y = f(x)
+    for (let k = 0; k < y.data.length; k++) y.data[k] += x.data[k]
+    return y
+  }
 }
 
 function downsample(fill, name, cIn, cOut, kind) {
@@ -604,19 +677,19 @@ export class VAE {
     h.data.set(x)
     if (planes === 1 && c.encoder_labels === 'channel') h.data.fill(c.label_factor*this.checkLabel(y)/c.num_classes, at)
     else if (planes) { const k = at + this.checkLabel(y)*size*size; h.data.fill(c.label_factor, k, k + size*size) }
-    const {data} = this.encoder(h)
-    return {mu: data.subarray(0, c.latent_dim), logvar: data.subarray(c.latent_dim)}
+    const {data} = this.encoder(h) // copied, for the next call writes to the same place
+    return {mu: data.slice(0, c.latent_dim), logvar: data.slice(c.latent_dim)}
   }
 
   // Parameters of p(x|z), before activation
   decode(z, y) {
     const c = this.config
     if (z.length !== c.latent_dim) throw new InputError(`this model takes codes of ${c.latent_dim} numbers, got ${z.length}`)
-    if (!c.decoder_labels) return this.decoder(map(z.length, 1, Float64Array.from(z))).data
+    if (!c.decoder_labels) return this.decoder(map(z.length, 1, Float64Array.from(z))).data.slice()
     const zy = new Float64Array(z.length + c.num_classes)
     zy.set(z)
     zy[z.length + this.checkLabel(y)] = 1
-    return this.decoder(map(zy.length, 1, zy)).data
+    return this.decoder(map(zy.length, 1, zy)).data.slice()
   }
 
   // log p(x|z) in nats; pixels out of the likelihood's range are an InputError

@@ -7,6 +7,12 @@ let vae, beside = null, training = null // beside: a prior that lies beside the 
 const mean = v => v.reduce((a, b) => a + b, 0)/v.length
 const plain = image => Float32Array.from(image, v => Math.min(Math.max(v, 0), 1)) // to show
 
+// Long work lets other requests in between its pictures, so that a slider never waits for sixty-four samples.
+const turns = [], {port1, port2} = new MessageChannel() // a timer would wait for at least 4 ms
+port1.onmessage = () => turns.shift()()
+const othersFirst = () => new Promise(done => { turns.push(done); port2.postMessage(0) })
+let sampling = null // the newest request for samples; older ones stop
+
 const OPS = {
   async load({folder, base}) {
     vae = await loadVAE(folder, base)
@@ -14,9 +20,12 @@ const OPS = {
   },
 
   // The bound of one image, averaged over k draws of z
-  bound({x, y, k, seed}) {
-    const random = new Random(seed), seen = vae.fit(x), code = vae.encode(seen, y), n = vae.config.latent_dim
-    const all = Array.from({length: k}, () => vae.bound(seen, {y, eps: random.normals(n), code}))
+  async bound({x, y, k, seed}) {
+    const random = new Random(seed), seen = vae.fit(x), code = vae.encode(seen, y), n = vae.config.latent_dim, all = []
+    while (all.length < k) {
+      if (all.length) await othersFirst()
+      all.push(vae.bound(seen, {y, eps: random.normals(n), code}))
+    }
     const distortions = all.map(b => b.distortion), d = mean(distortions)
     const error = k > 1 ? Math.sqrt(mean(distortions.map(v => (v - d)**2))/(k - 1)) : null
     const {rateDims, mu, logvar, params} = all[0], rate = mean(all.map(b => b.rate)) // one number under N(0,I)
@@ -37,21 +46,28 @@ const OPS = {
   // Means of p(x|z); z from N(0,I), or from the flow that the model was trained with or that lies beside it
   async sample({n, y, temperature, seed, prior, folder, base}, tell) {
     const random = new Random(seed), flow = prior === 'flow' ? vae.prior ?? (beside ??= await loadPrior(vae, folder, base)) : null
-    for (let i = 0; i < n; i++) {
+    const me = sampling = {}
+    for (let i = 0; i < n && sampling === me; i++) {
       const eps = random.normals(vae.config.latent_dim).map(v => temperature*v), z = flow ? flow.fromNoise(eps, y) : eps
       tell({i, image: plain(vae.mean(vae.decode(z, y)))})
-      if (i%4 === 3) await new Promise(done => setTimeout(done)) // lets a slider in between
+      await othersFirst()
     }
-    return n
+    return sampling === me
   },
+  stop() { sampling = null },
 
   // Pictures on the way between two codes, and the ELBO of each picture
-  path({codes, y, k, seed}) {
-    return codes.map(z => {
-      const image = vae.mean(vae.decode(z, y)), x = vae.fit(image), code = vae.encode(x, y), random = new Random(seed)
-      const elbos = Array.from({length: k}, () => vae.bound(x, {y, eps: random.normals(z.length), code}).elbo)
-      return {image: plain(image), elbo: mean(elbos), logPrior: vae.logPrior(z, y)}
-    })
+  async path({codes, y, k, seed}) {
+    const found = []
+    for (const z of codes) {
+      const image = vae.mean(vae.decode(z, y)), x = vae.fit(image), code = vae.encode(x, y), random = new Random(seed), elbos = []
+      while (elbos.length < k) {
+        await othersFirst()
+        elbos.push(vae.bound(x, {y, eps: random.normals(z.length), code}).elbo)
+      }
+      found.push({image: plain(image), elbo: mean(elbos), logPrior: vae.logPrior(z, y)})
+    }
+    return found
   },
 
   // Train until told to stop; `settings` changes beta on the way
