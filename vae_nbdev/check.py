@@ -11,12 +11,12 @@ __all__ = ['check_rate', 'check_miss', 'check_kl_two', 'check_landing', 'check_l
            'check_coupling', 'check_with_prior', 'check_list_gap', 'check_residual', 'check_free_levels',
            'check_three_terms', 'check_embed', 'check_one_factor', 'check_equivariance', 'check_three_symbols',
            'check_first_bits', 'check_wrong_model', 'check_obeyed', 'check_mean_recipe', 'check_same_price',
-           'check_half_variance', 'check_break_even', 'check_sharpened', 'anonymous', 'check_batch_beta',
-           'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius', 'check_ungrid', 'check_coins',
-           'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta', 'check_sweep', 'check_lost',
-           'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker', 'check_drawing', 'check_go_on',
-           'check_count', 'check_positions', 'check_walk', 'check_effects', 'as_numbers', 'same', 'form', 'leaves',
-           'clue', 'stopped', 'Checker', 'hidden']
+           'check_half_variance', 'check_best_sigma', 'check_break_even', 'check_sharpened', 'check_cheapest',
+           'anonymous', 'check_batch_beta', 'check_fitting_draw', 'check_capacity', 'check_strip', 'check_half_radius',
+           'check_ungrid', 'check_coins', 'check_mirror', 'check_deal', 'check_differences', 'check_hidden_beta',
+           'check_sweep', 'check_lost', 'check_interval', 'check_part_weight', 'check_speedup', 'check_tracker',
+           'check_drawing', 'check_go_on', 'check_count', 'check_positions', 'check_walk', 'check_effects',
+           'as_numbers', 'same', 'form', 'leaves', 'clue', 'stopped', 'Checker', 'hidden']
 
 # %% ../nbs/41_check.ipynb #0e08db75
 import copy, hashlib, io, math, shlex
@@ -1151,6 +1151,22 @@ check_half_variance = Checker('21_celeba', 0.7, tol=2e-3,
     'Weights add up to 1, and their squares make the variance.': 0.5,
     'This solves the equation as well, but a weight below 0 is no average.': -0.5})
 
+def _best_sigma(recon, x): return (recon - x).square().mean().sqrt()
+
+check_best_sigma = Checker('21_celeba', _best_sigma,
+    cases=[(hidden(4, 3, 5, 5), hidden(4, 3, 5, 5, seed=1)),
+           (hidden(2, 1, 6, 6).sigmoid(), hidden(2, 1, 6, 6, seed=1).sigmoid())],
+    shows='Computed afresh for each batch, it is never behind the network.', wrong={
+    'That is σ², the mean squared error. σ is its root.': lambda recon, x: _best_sigma(recon, x)**2,
+    'That is the mean absolute error, the best scale of a Laplace.':
+        lambda recon, x: (recon - x).abs().mean(),
+    'The squared errors of an image are summed here. s is a mean over pixels.':
+        lambda recon, x: (recon - x).square().flatten(1).sum(1).mean().sqrt(),
+    'One σ for each image. Here all images share one.':
+        lambda recon, x: (recon - x).square().flatten(1).mean(1).sqrt(),
+    'That is how the errors scatter around their mean. A constant error costs as well.':
+        lambda recon, x: (recon - x).std(correction=0)})
+
 # %% ../nbs/41_check.ipynb #1905e8f6
 # Sharper faces (chapter 22)
 # The picture of a sharpened image may differ in rounding only, so images are compared.
@@ -1185,6 +1201,28 @@ check_sharpened = Checker('22_perceptual', _sharpened,
         lambda recon, x: _sharpened(recon, x, near=True),
     'That is the image itself. Only its powers are to be had, not its places.':
         lambda recon, x: x.double()})
+
+def _median(values, chance):
+    "The least value up to which at least half of the probability lies."
+    order = values.argsort()
+    return values[order][(chance[order].cumsum(0) >= 0.5).nonzero()[0, 0]]
+
+def _cheapest(values, chance, second=_median): return (values*chance).sum(), second(values, chance)
+
+check_cheapest = Checker('22_perceptual', _cheapest,
+    cases=[(torch.tensor([0., .5, 1.]), torch.tensor([.3, .25, .45])),
+           (torch.tensor([.9, .1, .3, .6]), torch.tensor([.4, .35, .05, .2]))],
+    shows='The median may be a value that is seldom seen, but it is one of them.', wrong={
+    'The second is the likeliest value. A large error costs more than a small one, so it need not '
+    'be the cheapest.': lambda v, p: _cheapest(v, p, lambda v, p: v[p.argmax()]),
+    'The second is the median of the values as if all were equally likely.':
+        lambda v, p: _cheapest(v, p, lambda v, p: v.sort()[0][(len(v) - 1)//2]),
+    'The values have to be sorted before their probabilities are added up.':
+        lambda v, p: _cheapest(v, p, lambda v, p: v[(p.cumsum(0) >= 0.5).nonzero()[0, 0]]),
+    'Both are the mean, the best for squared errors.': lambda v, p: ((v*p).sum(),)*2,
+    'The two are exchanged.': lambda v, p: _cheapest(v, p)[::-1],
+    'The first is the mean of the values as if all were equally likely.':
+        lambda v, p: (v.mean(), _median(v, p))})
 
 # %% ../nbs/41_check.ipynb #f2d75110
 # What famous recipes train (chapter 24)
