@@ -94,7 +94,7 @@ function choice(label, options, value, onchange) {
 
 function slider(label, {min, max, step, value}, oninput, show = v => nats(v, 2)) {
   const id = fresh('slider'), out = el('output', {for: id}, show(value))
-  const input = el('input', {type: 'range', id, min, max, step, value, oninput: () => { out.value = show(+input.value); oninput(+input.value) }})
+  const input = el('input', {type: 'range', id, min, max, step, value, oninput: () => { oninput(+input.value); out.value = show(+input.value) }}) // the worker first: it works meanwhile
   const text = el('label', {for: id}, label)
   return {input, text, row: el('div', {class: 'slider'}, text, input, out),
     set(v) { // a code far out gets a longer slider
