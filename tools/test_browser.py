@@ -1,5 +1,6 @@
 """The living page in a real browser, compared with PyTorch. Where there is no Chromium with its driver, this is skipped, and says so."""
 import math
+from importlib.resources import files
 import pytest
 import torch
 from browser import DONE, NATS, PARTS, Browser, programs, served
@@ -109,6 +110,9 @@ def test_nothing_sticks_out_and_nothing_complains(page, width, dark):
     unnamed = page.run("return [...document.querySelectorAll('input, select')].filter(e => !e.labels?.length && !e.ariaLabel).length")
     assert not unnamed
     assert page.run("return document.body.classList.contains('dark')") == dark
+    page.run((files('axe_core_python')/'axe.min.js').read_text(encoding='utf-8'))
+    found = page.run("return axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.impact, v.nodes.length]))")
+    assert not [v for v in found if v[1] in ('serious', 'critical')], found
 
 
 def test_a_model_of_ones_own(browser, tmp_path):
