@@ -332,7 +332,8 @@ def make_distance(
     "The distance that `net` names; what cannot be had is an `InputError`."
     if net == 'lpips': distance = LPIPS()
     elif net == 'msssim':
-        some = next(crops(batches, 64, torch.Generator().manual_seed(seed), batches.images.shape[-1]))
+        g, side = torch.Generator().manual_seed(seed), batches.images.shape[-1]
+        some = next(crops(batches, 64, g, side))
         distance = MultiScaleSSIM(MultiScaleSSIM()(some, some.roll(1, 0)).mean())
     elif net == 'self': distance = train_feature_net(batches, seed, device=device)
     else: distance = load_feature_net(net)

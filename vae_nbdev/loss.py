@@ -287,8 +287,9 @@ class LocationScale(Likelihood):
         check_scale(scale, scale_mode, self.power is not None)
         self.scale_mode, start = scale_mode, math.log(scale)
         if scale_mode in ('learned', 'per_pixel'): start = unbound_log_scale(start)
-        if scale_mode == 'optimal': self.register_buffer('log_scale', torch.tensor(start))
-        else: self.log_scale = nn.Parameter(torch.tensor(start)) if scale_mode == 'learned' else start
+        if scale_mode == 'learned': self.log_scale = nn.Parameter(torch.tensor(start))
+        elif scale_mode == 'optimal': self.register_buffer('log_scale', torch.tensor(start))
+        else: self.log_scale = start
         if scale_mode == 'per_pixel': self.params_per_channel = 2
 
     def split(self,
