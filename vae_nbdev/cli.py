@@ -47,7 +47,11 @@ def make_parser(
 )->Parser:
     "Command-line parser for `func`."
     p, text = Parser(prog=func.__name__, description=func.__doc__), comments(func)
-    for name, d in inspect.signature(func).parameters.items():
+    parameters = inspect.signature(func).parameters
+    first = next(iter(parameters.values()), None)
+    if first and first.name == 'checkpoint_path' and first.default is None:
+        p.add_argument('model', nargs='?', help='The same as --checkpoint_path, without the flag')
+    for name, d in parameters.items():
         default = '' if d.default is None else f' (default: {d.default})'
         if name == 'settings': add_settings(p)
         elif d.annotation is list: p.add_argument(name, nargs='+', help=text[name])
@@ -79,8 +83,12 @@ def run_command(
 )->int:       # Exit status: 0, 1 for a run that failed, 2 for bad input, 130 for Ctrl-C
     "Run `func` on a command line; what the user can mend is said in one line, without a traceback."
     args = vars(make_parser(func).parse_args(argv))
-    code = args.pop('code')
+    code, model = args.pop('code'), args.pop('model', None)
     try:
+        if model is not None and args['checkpoint_path'] is not None:
+            raise InputError(f'two models are given, {quoted(model)} and --checkpoint_path '
+                             f'{quoted(args["checkpoint_path"])}: give one')
+        if model is not None: args['checkpoint_path'] = model
         if code is not None:
             from vae_nbdev.parts import import_code
             import_code(code) # parts of one's own are settings from then on
