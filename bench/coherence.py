@@ -11,7 +11,7 @@ from PIL import Image
 from vae_nbdev.core import InputError
 from vae_nbdev.data import load_dataset
 from vae_nbdev.study import Study
-from common import RESULTS, Parser
+from common import RESULTS, Parser, command
 
 NBS = RESULTS.parent/'nbs'
 ROWS = 'photographs', 'squared', 'absolute', 'twice absolute', 'features'
@@ -83,10 +83,7 @@ def main():
     rows = {name: dict(coherence=names['coherence'](recon, x), sharpness=names['sharpness'](recon, x)[1],
                        each=[names['coherence'](recon[i:i+1], x[i:i+1]) for i in range(N)]) for name,recon in found.items()}
     study = Study('perceptual', home=RESULTS.parent)
-    study.record('coherence', rows=rows, num_images=N, source='the stored picture fig-pairs, 8 bits a channel')
-    numbers = json.loads(study.file.read_text(encoding='utf-8'))
-    numbers['coherence']['made']['command'] = 'python bench/coherence.py'
-    study.file.write_text(json.dumps(numbers, indent=1) + '\n', encoding='utf-8')
+    study.record('coherence', rows=rows, num_images=N, source='the stored picture fig-pairs, 8 bits a channel', ran=command())
     for name,row in rows.items():
         print(f'{name:<16}', *(f'{k}: {v:.2f} of power {row["sharpness"][k]:.2f}' for k,v in row['coherence'].items()), sep='  ')
 
