@@ -1,10 +1,10 @@
 """What do levels of latents buy? NLL of dynamically binarised MNIST for models of one, two and three levels, trained for equal core-minutes.
 
-The models differ in `lower_levels` and in nothing else: one width, one depth, one seed. Each is trained until its core-minutes of processor time are spent
+The models differ in `lower_levels` and in nothing else: one width, one depth, the same seeds. Each is trained until its core-minutes of processor time are spent
 (steps only: reading data and making batches included, validation not, there is none); the learning rate falls with the share of them that is spent. The ELBO is over
 all 10,000 test images, one draw each. The NLL is measured with K draws on every n-th test image; `nll` is that of all test images by difference,
-ELBO of all minus the gap that these images show, and its error counts both. One thread. A model that is done is kept in --folder and in
-results/levels.json, and a run that was stopped goes on with the next."""
+ELBO of all minus the gap that these images show, and its error counts both. One thread. A model that is done is kept in results/levels.json, and
+those of the first seed in --folder; a run that was stopped goes on with the next."""
 import argparse, json, math
 from datetime import date
 from pathlib import Path
@@ -87,31 +87,32 @@ def main(args):
     torch.set_flush_denormal(True)
     images, test, path = load_dataset('mnist', 'train').images, load_dataset('mnist', 'test'), RESULTS/'levels.json'
     if args.quick: images, test.images = images[:2000], test.images[:200]
-    asked = dict(minutes=args.minutes, k=args.k, every=args.every, seed=args.seed)
+    asked = dict(minutes=args.minutes, k=args.k, every=args.every)
     old = json.loads(path.read_text()) if path.exists() and not args.quick else {}
-    done = old['models'] if old and old['asked'] == asked else {}
-    for name in args.levels:
-        if name in done: continue
-        config = preset('mnist', lower_levels=MODELS[name], seed=args.seed, **SETTINGS)
-        batches = Batches(images, None, config.train.batch_size, shuffle=True, drop_last=True, binarize='dynamic', seed=args.seed)
-        print(f'levels: {name}', flush=True)
-        model, facts = train(config, batches, args.minutes)
-        if args.folder and not args.quick: model.save_pretrained(Path(args.folder)/f'levels_{name}')
-        done[name] = r = facts | measure(model, test, args) | dict(lower_levels=MODELS[name], command=command(), date=date.today().isoformat())
-        print(f'{name} levels: ELBO {r["elbo"]:.2f}, NLL {r["nll"]:.2f} ± {r["nll_error"]:.2f}, gap {r["gap"]:.2f} ± {r["gap_error"]:.2f}, rates {r["rates"]}', flush=True)
-        result = dict(name='levels', data='mnist', binarize='dynamic', test_images=len(test.images), nll_images=len(test.images[::args.every]), k=args.k, seed=args.seed,
-                      asked=asked, settings=SETTINGS, models=done, machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
-        if args.quick: continue
-        with write_whole(path) as tmp: tmp.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    seeds = old['seeds'] if old and old['asked'] == asked else {}
+    for seed in range(args.repeats):
+        done = seeds.setdefault(str(seed), {})
+        for name in args.levels:
+            if name in done: continue
+            config = preset('mnist', lower_levels=MODELS[name], seed=seed, **SETTINGS)
+            batches = Batches(images, None, config.train.batch_size, shuffle=True, drop_last=True, binarize='dynamic', seed=seed)
+            print(f'levels: {name}, seed {seed}', flush=True)
+            model, facts = train(config, batches, args.minutes)
+            if args.folder and not seed and not args.quick: model.save_pretrained(Path(args.folder)/f'levels_{name}')
+            done[name] = r = facts | measure(model, test, args) | dict(lower_levels=MODELS[name], command=command(), date=date.today().isoformat())
+            print(f'{name} levels: ELBO {r["elbo"]:.2f}, NLL {r["nll"]:.2f} ± {r["nll_error"]:.2f}, gap {r["gap"]:.2f} ± {r["gap_error"]:.2f}, rates {r["rates"]}', flush=True)
+            if args.quick: continue
+            result = dict(name='levels', data='mnist', binarize='dynamic', test_images=len(test.images), nll_images=len(test.images[::args.every]), k=args.k,
+                          asked=asked, settings=SETTINGS, seeds=seeds, machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
+            with write_whole(path) as tmp: tmp.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
 
 if __name__ == '__main__':
     p = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--minutes', type=float, default=13., help='core-minutes of training for each model')
+    p.add_argument('--minutes', type=float, default=5.5, help='core-minutes of training for each model')
     p.add_argument('--levels', nargs='*', choices=MODELS, default=list(MODELS), help='which models')
     p.add_argument('--k', type=int, default=1000, help='draws for each image in the NLL')
-    p.add_argument('--every', type=int, default=20, help='the NLL is measured on every n-th test image')
-    p.add_argument('--seed', type=int, default=0, help='seed of weights, noise and order of images')
-    p.add_argument('--folder', help='keep the trained models here')
+    p.add_argument('--every', type=int, default=50, help='the NLL is measured on every n-th test image')
+    p.add_argument('--repeats', type=int, default=3, help='seeds of weights, noise and order of images')
+    p.add_argument('--folder', help="keep the first seed's models here")
     p.add_argument('--quick', action='store_true', help='a few images; nothing is written')
-    p.set_defaults(repeats=1)
     run(main, p)

@@ -134,6 +134,16 @@ def judge(name, model, test, args):
     return dict(nll=nll.value, nll_error=nll.error, elbo=b.elbo.mean().item(), rate=b.rate.mean().item(), distortion=b.distortion.mean().item(),
                 latents_used=int((b.rate_dims.mean(0) > 0.01).sum()), single_precision_minus_this=differ.value, single_precision_error=differ.error)
 
+def elbo_of(model, images):
+    "Mean ELBO of images: those of training, to see whether they do better than the test images."
+    return bound_images(model, Batches(images, None, BLOCK, binarize='dynamic', seed=0)).elbo.mean().item()
+
+def better_than(before, name, args):
+    "By how much an entry's NLL is below that of the entry it goes on from, image by image."
+    old, new = (torch.cat(list(torch.load(Path(args.folder)/f'{n}_nll.pt'))) for n in (before, name))
+    gain = mean_error(old - new)
+    return dict(better_by=gain.value, better_by_error=gain.error)
+
 def main(args):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -146,8 +156,9 @@ def main(args):
     folder.mkdir(parents=True, exist_ok=True)
     with write_whole(folder/CONFIG_NAME) as tmp: tmp.write_text(json.dumps(dict(data=asdict(config.data), model=asdict(config.model))), encoding='utf-8')
     model.save_pretrained(folder) # which keeps what the config says of the data
-    entry = facts | judge(args.entry, model, test, args) | dict(settings=ENTRIES[args.entry], seed=args.seed, k=args.k, test_images=len(test.images),
+    entry = facts | judge(args.entry, model, test, args) | dict(train_elbo=elbo_of(model, images), settings=ENTRIES[args.entry], seed=args.seed, k=args.k, test_images=len(test.images),
         machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
+    if args.entry in LATER: entry |= better_than(LATER[args.entry][0], args.entry, args)
     entry['marks'] = [m for m in MARKS if entry['nll'] <= m]
     print(f'{args.entry}: NLL {entry["nll"]:.2f} ± {entry["nll_error"]:.2f} after {entry["core_minutes"]:.1f} core-minutes, {entry["training_flops"]/1e12:,.0f} TFLOP; under {entry["marks"]}')
     if args.quick: return

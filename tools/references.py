@@ -116,6 +116,11 @@ def check_title(p):
         yield 'the first cell is not `# Title` and `> one sentence` alone: nbdev drops the rest of it from the site'
 
 
+def check_characters(p):
+    "A backslash that an editor has taken for an escape: `\\approx` becomes a bell and `pprox`."
+    for found in re.findall(r'[\x00-\x08\x0b-\x1f].{,12}', f'{p.prose}\n{p.code}'): yield f'a control character: {found!r}'
+
+
 WIDE, LONG = 100, 40 # columns of code, lines of a function
 
 def functions(tree):
@@ -215,7 +220,7 @@ def check_bibliography(bib=ROOT/'nbs/refs.bib'):
             if field not in entry: yield f'{key} has no {field}'
 
 
-CHECKS = (check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_code,
+CHECKS = (check_cross_references, check_links, check_address, check_citations, check_figures, check_outputs, check_headings, check_title, check_characters, check_code,
           check_blocks, check_tables, check_badge, check_numbers)
 
 

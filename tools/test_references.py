@@ -57,6 +57,7 @@ def test_a_good_page(tmp_path): assert found(write(tmp_path, *GOOD)) == []
     ('# Again', 'a page has one # heading, its first'),
     ('#### Deep', "heading 'Deep' is 2 levels below the one above it"),
     ('## A part', 'two headings share the anchor #a-part'),
+    ('So $e^4\approx55$.', r"a control character: '\x07pprox55$.'"),
 ])
 def test_a_complaint(tmp_path, cell, complaint):
     for path in tmp_path/'there.png', tmp_path.parent/'outside.md': path.touch()

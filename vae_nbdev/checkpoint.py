@@ -174,6 +174,7 @@ def one_line(error):
 # %% ../nbs/34_checkpoint.ipynb #5a92d697
 MAY_CHANGE = ('num_epochs', 'learning_rate', 'lr_schedule', 'warmup_steps', 'plateau_patience',
               'plateau_factor', 'weight_decay', 'grad_clip', 'gradient_accumulation_steps',
+              'gradient_checkpointing',
               'sample_every', 'save_minutes', 'detect_collapse', 'tracker', 'device', 'compile',
               'data_root')
 

@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             word, flags = unknown[1][:80], self._option_string_actions
             near = difflib.get_close_matches(word.split('=')[0], flags, 1)
-            if '--checkpoint_path' in flags and word[0] != '-': near = [f'--checkpoint_path {word}']
+            bare = word[0] != '-' and all(a.dest != 'model' for a in self._actions)
+            if bare and '--checkpoint_path' in flags: near = [f'--checkpoint_path {word}']
             what = f'unknown {"flag" if word[0] == "-" else "argument"} {word}'
             hint = f', did you mean {near[0]}?' if near else ''
             message = f'{what}{hint} (--help lists them all)'
@@ -196,8 +197,10 @@ def vae_generate(
     "Draw images from a trained VAE."
     from vae_nbdev import runs as R
     output_path, asked = R.png_path(output_path), labels is not None or sampler == 'class'
-    plain = 'mnist-flow' if sampler == 'prior' and not prior else 'mnist' # the others are of N(0,I)
-    checkpoint, name = R.which(checkpoint_path, 'mnist-labels' if asked else plain)
+    best = checkpoint_path is None and sampler == 'prior' and not (prior or asked)
+    if best: prior = 'mixture' # more of its digits can be read
+    plain = 'mnist-labels' if asked else 'mnist-flow' if best else 'mnist'
+    checkpoint, name = R.which(checkpoint_path, plain)
     if labels is not None:
         labels = R.label_numbers(labels, R.known_classes(R.data_of(checkpoint)))
     if split is not None: check_choice(split, (*SPLITS, 'all'), 'split')

@@ -330,6 +330,7 @@ class TrainConfig:
     num_epochs:int=20               # Passes over the training images
     batch_size:int=128              # Images in a step, all processes together
     gradient_accumulation_steps:int=1# Parts that a batch is computed in, to save memory
+    gradient_checkpointing:bool=False# Compute activations again for the gradient: less memory
     learning_rate:float=1e-3        # Step size of AdamW, after warm-up
     lr_schedule:str='cosine'        # constant, cosine (to zero) or plateau (cut on a stall)
     warmup_steps:int=100            # Steps over which the learning rate grows from zero
@@ -395,6 +396,9 @@ class Config:
         if self.train.free_bits and self.model.prior != 'normal':
             raise InputError(f'free_bits are nats of distance from N(0,1), and prior '
                              f'{self.model.prior} is another: leave free_bits at 0')
+        if self.train.gradient_checkpointing and self.model.norm == 'batch':
+            raise InputError('gradient_checkpointing computes activations twice, and batch '
+                             'normalisation would count them twice: choose norm none or group')
 
 SECTIONS = dict(data=DataConfig, model=VAEConfig, train=TrainConfig)
 

@@ -9,12 +9,14 @@ __all__ = ['CHANGING', 'COLLAPSED', 'weighted_loss', 'lr_at', 'make_optimizer', 
 # %% ../nbs/06_trainer.ipynb #345170d6
 import copy, math
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.checkpoint import checkpoint
 from .config import TrainConfig
 from .core import InputError
 from .data import Batches
@@ -158,7 +160,8 @@ def fit(self:Trainer
     self.stop = self.interrupted = False
     self.call('before_fit')
     try:
-        with self.pixels_checked_once(): # in the first epoch; later ones show the same images
+        # pixels in the first epoch; later ones show the same images
+        with self.pixels_checked_once(), self.recomputing():
             while self.epoch < self.config.num_epochs and not self.stop:
                 self.history.append(self.row(self.train_epoch(), self.validate()))
                 self.epoch += 1
@@ -366,6 +369,20 @@ def pixels_checked_once(self:Trainer):
     checks, likelihood.validate = getattr(likelihood, 'validate', True), False
     try: yield
     finally: likelihood.validate = checks
+
+@patch
+@contextmanager
+def recomputing(self:Trainer):
+    "With `gradient_checkpointing`: each layer forgets what it computed, until the gradient asks."
+    parts = [getattr(self.model, name, None) for name in ('encoder', 'decoder')]
+    parts = [getattr(p, 'layers', p) for p in parts if p is not None]
+    layers = [layer for p in parts for layer in p.children()
+              if next(layer.parameters(), None) is not None]
+    if not self.config.gradient_checkpointing: layers = []
+    for layer in layers: layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    try: yield
+    finally:
+        for layer in layers: del layer.forward
 
 # %% ../nbs/06_trainer.ipynb #c531bba0
 COLLAPSED = 0.01 # Nats of rate; a latent with less says nothing about the image
