@@ -374,11 +374,12 @@ def pixels_checked_once(self:Trainer):
 @contextmanager
 def recomputing(self:Trainer):
     "With `gradient_checkpointing`: each layer forgets what it computed, until the gradient asks."
-    parts = [getattr(self.model, name, None) for name in ('encoder', 'decoder')]
-    parts = [getattr(p, 'layers', p) for p in parts if p is not None]
-    layers = [layer for p in parts for layer in p.children()
-              if next(layer.parameters(), None) is not None]
-    if not self.config.gradient_checkpointing: layers = []
+    layers = []
+    for name in ('encoder', 'decoder') if self.config.gradient_checkpointing else ():
+        part = getattr(self.model, name, nn.Identity())
+        inner = getattr(part, 'layers', part)
+        inner = inner if isinstance(inner, nn.Module) else part
+        layers += [m for m in inner.children() if next(m.parameters(), None) is not None]
     for layer in layers: layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
     try: yield
     finally:
