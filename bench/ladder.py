@@ -23,7 +23,7 @@ from priors import each_elbo, each_nll, under
 
 FITTED, TEMPERATURE, AVERAGED, RATE = ('mixture', 'vamp', 'flow', 'flow_matching'), 0.7, 2, 2e-3
 SHARE = dict(digits=1., faces=0.5) # of the minutes
-FACES = dict(image_size=32, latent_dim=64, num_epochs=20, learning_rate=2e-3, lr_schedule='cosine', mixed_precision='no')
+FACES = dict(image_size=32, latent_dim=64, scale_mode='learned', num_epochs=20, learning_rate=2e-3, lr_schedule='cosine', mixed_precision='no')
 
 def fit(model, kind, batches, minutes, seed):
     "A prior fitted for these core-minutes, and what it cost."

@@ -548,7 +548,7 @@ _celeba = with_settings(
     likelihood_type='gaussian', beta_max=1., beta_annealing_period=10., num_epochs=30,
     batch_size=128, learning_rate=1e-3, flip=True, mixed_precision='auto')
 _celeba_wide = with_settings(
-    _celeba, latent_dim=128, width=48, scale=0.2, scale_mode='learned', beta_annealing_period=0.,
+    _celeba, latent_dim=128, width=48, scale=0.2, scale_mode='optimal', beta_annealing_period=0.,
     adam_beta2=0.99, ema_decay=0.999)
 _celeba_latent = with_settings(
     _celeba, latent_dim=512, latent_side=8, width=24, depth=3, upsample='pixelshuffle',

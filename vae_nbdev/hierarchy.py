@@ -175,8 +175,6 @@ def forward(self:HierarchicalVAE,
     bound = Bound(-(distortion + rate), distortion, rate, rate_dims)
     return (bound, self.likelihood.mean(params)) if with_recon else bound
 
-HierarchicalVAE.bound = HierarchicalVAE.forward
-
 # %% ../nbs/11_hierarchy.ipynb #11hie024
 @patch(as_prop=True)
 def level_shapes(self:HierarchicalVAE):
