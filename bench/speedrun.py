@@ -2,8 +2,8 @@
 
 An entry is a set of settings. It is trained on 55,000 or all 60,000 training images for its core-minutes of processor time (steps only, one thread; the learning
 rate falls with the share that is spent), and judged once, at its end: the NLL of all 10,000 test images by importance sampling with K draws each, and
-its standard error over images. An entry may go on where another ended; it then counts that one's minutes and FLOPs too. Stated with it: core-minutes, machine, FLOPs of training as torch counts them, parameters. Decoding runs in the
-precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in training and in
+its standard error over images. Stated with it: core-minutes, machine, FLOPs of training as
+torch counts them, parameters. Decoding runs in the precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in training and in
 judging; states and weights are kept in --folder, results in results/speedrun.json. The rules are in nbs/25_speedrun.ipynb."""
 import argparse, copy, json, math
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import process_time
 import torch
 from vae_nbdev.config import CONFIG_NAME, preset
-from vae_nbdev.core import InputError, check_range, write_whole
+from vae_nbdev.core import check_range, write_whole
 from vae_nbdev.data import Batches, load_dataset
 from vae_nbdev.elbo import iwae_bound
 from vae_nbdev.evaluate import bound_images, evaluating, log_weights, mean_error
@@ -28,10 +28,8 @@ ENTRIES = { # settings that differ from the preset `mnist`
     'flow': dict(prior='flow'),
     'levels': dict(prior='flow', lower_levels='4x7', activation='silu'),
     'deep': dict(prior='flow', lower_levels='4x7,2x14', activation='silu'),
-    'tight': dict(prior='flow'),
 }
 WHOLE = 'levels', 'deep' # entries that train on all 60,000 images: those kept to choose by, too
-LATER = {'tight': ('flow', 5, 0.5)} # goes on where that entry ended, with a bound of so many draws, from this share of the step sizes
 RATE, PRIOR_RATE, DECAY, CLIP, WARMUP = 4e-3, 2e-3, 0.9995, 200., 200 # step sizes, weight average, norm, steps
 BLOCK, CHECKED = 100, 200 # images at a time; images whose NLL is also measured in single precision
 PRESET_STEPS = 60*430 # of the preset `mnist`, to compare with
@@ -65,12 +63,8 @@ def keep(state, path):
 def train(name, images, args):
     "Train an entry to its end, from wherever it is."
     (config, model), path, limit = make(name, args.seed), Path(args.folder)/f'{name}.pt', 60*args.minutes
-    before, draws, peak = LATER.get(name, (None, 1, 1.))
-    old = ended(before, args) if before else None
-    if old: model.load_state_dict(old['average'])
     optimizer = torch.optim.AdamW(groups(model), betas=(0.9, 0.99), weight_decay=0., fused=True)
-    start = old['used'] if old else 0.
-    average, step, used = copy.deepcopy(model).requires_grad_(False), 0, start
+    average, step, used = copy.deepcopy(model).requires_grad_(False), 0, 0.
     batches = Batches(images, None, config.train.batch_size, shuffle=True, binarize='dynamic', seed=args.seed)
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -84,9 +78,9 @@ def train(name, images, args):
             now = process_time()
             used, last = used + now - last, now
             if used >= limit: break
-            share = peak*min(1., (step + 1)/WARMUP)*0.5*(1 + math.cos(math.pi*(used - start)/(limit - start)))
+            share = min(1., (step + 1)/WARMUP)*0.5*(1 + math.cos(math.pi*used/limit))
             for g in optimizer.param_groups: g['lr'] = g['rate']*share
-            with half(): loss = -bound_of(model, x.contiguous(memory_format=torch.channels_last), draws).mean()
+            with half(): loss = -model.bound(x.contiguous(memory_format=torch.channels_last)).elbo.mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
@@ -99,21 +93,9 @@ def train(name, images, args):
             keep(dict(model=model.state_dict(), average=average.state_dict(), opt=optimizer.state_dict(), step=step, used=used), path)
             saved = now
     x = next(iter(batches))[0]
-    first = old['step'] if old else 0
-    of = lambda m, draws=1: flops_of(m, lambda: bound_of(m, x, draws).mean())
-    flops = of(model, draws)*step + of(model)*first
-    return config, average.eval(), dict(core_minutes=used/60, steps=first + step, epochs=(first + step)/len(batches), parameters=sum(p.numel() for p in model.parameters()),
-                                        training_flops=flops, preset_flops=of(make_plain(args.seed))*PRESET_STEPS)
-
-def ended(name, args):
-    "The state at the end of another entry."
-    path = Path(args.folder)/f'{name}.pt'
-    if not path.exists(): raise InputError(f'{args.entry} goes on where {name} ended: run `python bench/speedrun.py {name}` first')
-    return torch.load(path, weights_only=True)
-
-def bound_of(model, x, draws):
-    "The ELBO of each image, or the tighter bound of several draws."
-    return model.bound(x).elbo if draws == 1 else iwae_bound(weigher(model, x)(draws, None).float())
+    of = lambda m: flops_of(m, lambda: m.bound(x).elbo.mean())
+    return config, average.eval(), dict(core_minutes=used/60, steps=step, epochs=step/len(batches), parameters=sum(p.numel() for p in model.parameters()),
+                                        training_flops=of(model)*step, preset_flops=of(make_plain(args.seed))*PRESET_STEPS)
 
 def weigher(model, x):
     "What gives n log-weights of each image, from a generator."
@@ -154,19 +136,13 @@ def elbo_of(model, images):
     "Mean ELBO of images: those of training, to see whether they do better than the test images."
     return bound_images(model, Batches(images, None, BLOCK, binarize='dynamic', seed=0)).elbo.mean().item()
 
-def better_than(before, name, args):
-    "By how much an entry's NLL is below that of the entry it goes on from, image by image."
-    old, new = (torch.cat(list(torch.load(Path(args.folder)/f'{n}_nll.pt'))) for n in (before, name))
-    gain = mean_error(old - new)
-    return dict(better_by=gain.value, better_by_error=gain.error)
-
 def main(args):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     check_range(args.k, 'k', 1)
     check_range(args.workers, 'workers', 1)
     images, test, path = training_images(args.entry), load_dataset('mnist', 'test'), RESULTS/'speedrun.json'
-    if args.quick: images, test.images, args.folder, args.minutes, args.k = images[:1000], test.images[:200], args.folder + '/quick', 0.1 if args.entry in LATER else 0.05, 10
+    if args.quick: images, test.images, args.folder, args.minutes, args.k = images[:1000], test.images[:200], args.folder + '/quick', 0.05, 10
     print(f'{args.entry}: states go to {args.folder}', flush=True)
     config, model, facts = train(args.entry, images, args)
     folder = Path(args.folder)/args.entry
@@ -175,7 +151,6 @@ def main(args):
     model.save_pretrained(folder) # which keeps what the config says of the data
     entry = facts | judge(args.entry, model, test, args) | dict(train_elbo=elbo_of(model, images), settings=ENTRIES[args.entry], train_images=len(images), seed=args.seed, k=args.k, test_images=len(test.images),
         machine=machine(), versions=versions(), command=command(), date=date.today().isoformat())
-    if args.entry in LATER: entry |= better_than(LATER[args.entry][0], args.entry, args)
     entry['marks'] = [m for m in MARKS if entry['nll'] <= m]
     print(f'{args.entry}: NLL {entry["nll"]:.2f} ± {entry["nll_error"]:.2f} after {entry["core_minutes"]:.1f} core-minutes, {entry["training_flops"]/1e12:,.0f} TFLOP; under {entry["marks"]}')
     if args.quick: return
