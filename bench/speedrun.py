@@ -1,10 +1,10 @@
 """The likelihood speed run: how few core-minutes to 86, 84, 82, 81 and 80 nats on dynamically binarised MNIST?
 
-An entry is a set of settings. It is trained on 55,000 or all 60,000 training images for its core-minutes of processor time (steps only, one thread; the learning
-rate falls with the share that is spent), and judged once, at its end: the NLL of all 10,000 test images by importance sampling with K draws each, and
-its standard error over images. Stated with it: core-minutes, machine, FLOPs of training as
-torch counts them, parameters. Decoding runs in the precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in training and in
-judging; states and weights are kept in --folder, results in results/speedrun.json. The rules are in nbs/25_speedrun.ipynb."""
+An entry is a set of settings. It is trained on 55,000 or all 60,000 training images for its core-minutes of processor time (steps only, one thread;
+the learning rate falls with the share that is spent), and judged once, at its end: the NLL of all 10,000 test images by importance sampling with K
+draws each, and its standard error over images. Stated with it: core-minutes, machine, FLOPs of training as torch counts them, parameters. Decoding
+runs in the precision of the training; what that changes is measured on the first images and stated. A run that was stopped goes on where it was, in
+training and in judging; states and weights are kept in --folder, results in results/speedrun.json. The rules are in nbs/25_speedrun.ipynb."""
 import argparse, copy, json, math
 from dataclasses import asdict
 from datetime import date
